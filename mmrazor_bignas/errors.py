@@ -1,0 +1,13 @@
+"""Errors whose message is all a user needs: the command line tools print it without a traceback."""
+
+
+class UserError(Exception):
+    """Not a fault of the program."""
+
+
+class InputError(UserError, ValueError):
+    """A file, key, gene or option cannot be used; the message names it and says what would be accepted."""
+
+
+class TrainingDiverged(UserError, RuntimeError):
+    """The loss is no longer a finite number; the message names subnet, iteration and the last good checkpoint."""

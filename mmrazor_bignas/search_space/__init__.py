@@ -1,0 +1,23 @@
+"""What can be chosen, what was chosen, what it means and what it costs. No torch."""
+
+from mmrazor_bignas.search_space.estimator import CONVENTION, Cost, estimate
+from mmrazor_bignas.search_space.net_spec import BlockSpec, ConvSpec, NetSpec, envelope, make_divisible, resolve
+from mmrazor_bignas.search_space.space import Gene, SearchSpace, Stage
+from mmrazor_bignas.search_space.subnet import ROWS, SubnetSpec
+
+__all__ = [
+    'CONVENTION',
+    'ROWS',
+    'BlockSpec',
+    'ConvSpec',
+    'Cost',
+    'Gene',
+    'NetSpec',
+    'SearchSpace',
+    'Stage',
+    'SubnetSpec',
+    'envelope',
+    'estimate',
+    'make_divisible',
+    'resolve',
+]

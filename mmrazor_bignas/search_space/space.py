@@ -1,0 +1,243 @@
+"""SearchSpace: the table of what can be chosen, one row per stage."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from random import Random
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search_space.subnet import ROWS, SubnetSpec
+
+
+@dataclass(frozen=True)
+class Gene:
+    """One mutable: its place in a :class:`SubnetSpec` and the values it may take, ascending."""
+
+    row: str
+    index: int
+    owner: str
+    choices: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        """The gene as a user finds it in a YAML, e.g. ``width[3] (mb2)``."""
+        return self.row if self.row == 'resolution' else f'{self.row}[{self.index}] ({self.owner})'
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One row of the table.
+
+    Args:
+        name: How messages call the stage.
+        width: Output channels to choose from.
+        depth: Numbers of blocks to choose from; a smaller depth keeps the first blocks.
+        kernel_size: Depthwise kernel sizes to choose from (odd).
+        expand_ratio: Ratios of middle to input width to choose from.
+        stride: Stride of the stage's first block, 1 or 2.
+        se: Whether the blocks have squeeze-and-excite.
+    """
+
+    name: str
+    width: tuple[int, ...]
+    depth: tuple[int, ...]
+    kernel_size: tuple[int, ...]
+    expand_ratio: tuple[int, ...]
+    stride: int = 1
+    se: bool = False
+
+    @property
+    def has_expansion(self) -> bool:
+        """Whether blocks begin with a 1x1 expansion: absent where the largest ratio is 1."""
+        return max(self.expand_ratio) > 1
+
+
+class SearchSpace:
+    """The choices of an AttentiveMobileNetV3 supernet (AttentiveNAS, arXiv:2011.09011, table 7).
+
+    Every choice is a tuple of positive integers; width, kernel size and expand ratio are chosen once per stage.
+
+    Args:
+        resolution: Input side lengths in pixels.
+        stem: Widths of the stride-2 stem.
+        stages: Rows of the table, each a mapping with the fields of :class:`Stage`.
+        head: Widths of the feature-mixing 1x1 convolution before the classifier.
+
+    Raises:
+        InputError: A row is missing, unknown, empty or holds something else than positive integers.
+    """
+
+    def __init__(
+        self,
+        resolution: Sequence[int],
+        stem: Sequence[int],
+        stages: Sequence[Mapping | Stage],
+        head: Sequence[int],
+    ) -> None:
+        self.resolution = _choices('resolution', resolution)
+        self.stem = _choices('stem', stem)
+        self.head = _choices('head', head)
+        if not stages:
+            raise InputError('search space: stages is empty, at least one stage is needed')
+        self.stages = tuple(_stage(i, stage) for i, stage in enumerate(stages))
+
+    @classmethod
+    def from_dict(cls, rows: Mapping | SearchSpace) -> SearchSpace:
+        """Build a space from the ``search_space`` table of a config; a SearchSpace is returned as it is."""
+        if isinstance(rows, SearchSpace):
+            return rows
+        expected = {'resolution', 'stem', 'stages', 'head'}
+        if set(rows) != expected:
+            raise InputError(
+                f'search space: expected exactly the keys {sorted(expected)}, '
+                f'missing {sorted(expected - set(rows))}, unknown {sorted(set(rows) - expected)}'
+            )
+        return cls(**rows)
+
+    def to_dict(self) -> dict:
+        """The table as plain lists and numbers; ``SearchSpace.from_dict`` reads it back."""
+        return {
+            'resolution': list(self.resolution),
+            'stem': list(self.stem),
+            'stages': [
+                {key: list(value) if isinstance(value, tuple) else value for key, value in vars(stage).items()}
+                for stage in self.stages
+            ],
+            'head': list(self.head),
+        }
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, SearchSpace) and self.to_dict() == other.to_dict()
+
+    def __hash__(self) -> int:
+        return hash((self.resolution, self.stem, self.stages, self.head))
+
+    @cached_property
+    def genes(self) -> tuple[Gene, ...]:
+        """Every mutable, in the order of a :class:`SubnetSpec`'s rows."""
+        widths = [('stem', self.stem), *((s.name, s.width) for s in self.stages), ('head', self.head)]
+        genes = [Gene('resolution', 0, 'input', self.resolution)]
+        genes += [Gene('width', i, owner, choices) for i, (owner, choices) in enumerate(widths)]
+        for row in ('depth', 'kernel_size', 'expand_ratio'):
+            genes += [Gene(row, i, stage.name, getattr(stage, row)) for i, stage in enumerate(self.stages)]
+        return tuple(genes)
+
+    @property
+    def size(self) -> int:
+        """How many subnets the space holds."""
+        return math.prod(len(gene.choices) for gene in self.genes)
+
+    @property
+    def smallest(self) -> SubnetSpec:
+        """The subnet of every first choice."""
+        return self.subnet([gene.choices[0] for gene in self.genes])
+
+    @property
+    def largest(self) -> SubnetSpec:
+        """The subnet of every last choice."""
+        return self.subnet([gene.choices[-1] for gene in self.genes])
+
+    def subnet(self, values: Sequence[int]) -> SubnetSpec:
+        """The subnet of one value per gene, in the order of :attr:`genes`."""
+        n = len(self.stages)
+        resolution, *rest = values
+        width, depth, kernel_size, expand_ratio = (
+            tuple(rest[start:stop])
+            for start, stop in ((0, n + 2), (n + 2, 2 * n + 2), (2 * n + 2, 3 * n + 2), (3 * n + 2, 4 * n + 2))
+        )
+        return SubnetSpec(resolution, width, depth, kernel_size, expand_ratio)
+
+    def values(self, subnet: SubnetSpec) -> list[int]:
+        """One value per gene, in the order of :attr:`genes`: the inverse of :meth:`subnet`."""
+        return [subnet.resolution, *subnet.width, *subnet.depth, *subnet.kernel_size, *subnet.expand_ratio]
+
+    def sample(self, rng: Random) -> SubnetSpec:
+        """A subnet drawn uniformly."""
+        return self.subnet([rng.choice(gene.choices) for gene in self.genes])
+
+    def mutate(self, subnet: SubnetSpec, rng: Random, probability: float) -> SubnetSpec:
+        """Redraw every gene with the given probability, from all its choices."""
+        return self.subnet(
+            [
+                rng.choice(gene.choices) if rng.random() < probability else value
+                for gene, value in zip(self.genes, self.values(subnet), strict=True)
+            ]
+        )
+
+    def crossover(self, a: SubnetSpec, b: SubnetSpec, rng: Random) -> SubnetSpec:
+        """Take every gene from one of two parents at random."""
+        return self.subnet([rng.choice(pair) for pair in zip(self.values(a), self.values(b), strict=True)])
+
+    def enumerate(self) -> Iterator[SubnetSpec]:
+        """Every subnet of the space; meant for small spaces."""
+        return map(self.subnet, itertools.product(*(gene.choices for gene in self.genes)))
+
+    def validate(self, subnet: SubnetSpec, source: str = 'subnet') -> SubnetSpec:
+        """Return the subnet if the space holds it.
+
+        Args:
+            subnet: The subnet to check.
+            source: Where it came from (a file name), for the message.
+
+        Raises:
+            InputError: Names the first gene with a value outside the space and its choices.
+        """
+        for row in ROWS[1:]:
+            wanted = sum(gene.row == row for gene in self.genes)
+            given = len(getattr(subnet, row))
+            if given != wanted:
+                raise InputError(f'{source}: {row} has {given} values, this search space needs {wanted}')
+        for gene, value in zip(self.genes, self.values(subnet), strict=True):
+            if value not in gene.choices:
+                raise InputError(
+                    f'{source}: {gene.name} is {value}, outside this search space; choose one of {list(gene.choices)}'
+                )
+        return subnet
+
+    def __contains__(self, subnet: SubnetSpec) -> bool:
+        try:
+            self.validate(subnet)
+        except InputError:
+            return False
+        return True
+
+    def __repr__(self) -> str:
+        return f'SearchSpace({len(self.stages)} stages, {self.size:,} subnets)'
+
+
+def _choices(name: str, values: Sequence[int]) -> tuple[int, ...]:
+    values = (values,) if isinstance(values, int) else tuple(values)
+    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
+        raise InputError(f'search space: {name} is {list(values)}; expected one or more positive integers')
+    if list(values) != sorted(set(values)):
+        raise InputError(f'search space: {name} is {list(values)}; expected distinct values in ascending order')
+    return values
+
+
+def _stage(index: int, row: Mapping | Stage) -> Stage:
+    if isinstance(row, Stage):
+        row = vars(row)
+    name = row.get('name', f'stage{index + 1}')
+    known = Stage.__dataclass_fields__.keys()
+    unknown = set(row) - set(known)
+    missing = {'width', 'depth', 'kernel_size', 'expand_ratio'} - set(row)
+    if unknown or missing:
+        raise InputError(
+            f'search space: {name} has unknown keys {sorted(unknown)}, misses {sorted(missing)}; known: {sorted(known)}'
+        )
+    stride, se = row.get('stride', 1), bool(row.get('se', False))
+    if stride not in (1, 2):
+        raise InputError(f'search space: {name}.stride is {stride}; expected 1 or 2')
+    mutables = {key: _choices(f'{name}.{key}', row[key]) for key in ('width', 'depth', 'kernel_size', 'expand_ratio')}
+    if any(k % 2 == 0 for k in mutables['kernel_size']):
+        raise InputError(f'search space: {name}.kernel_size is {list(mutables["kernel_size"])}; expected odd sizes')
+    if 1 in mutables['expand_ratio'] and len(mutables['expand_ratio']) > 1:
+        raise InputError(
+            f'search space: {name}.expand_ratio is {list(mutables["expand_ratio"])}; 1 means blocks without an '
+            'expansion and cannot be mixed with larger ratios'
+        )
+    return Stage(name=name, stride=stride, se=se, **mutables)

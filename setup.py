@@ -1,0 +1,38 @@
+"""Packaging: the ranges a user may have. requirements.txt holds the exact set that CI runs."""
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmrazor_bignas/__init__.py').read_text())[1]
+
+setup(
+    name='mmrazor_bignas',
+    version=VERSION,
+    description='BigNAS on OpenMMLab: train a supernet once, search it, export calibrated subnets',
+    long_description=(ROOT / 'README.md').read_text(),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10,<3.14',
+    # The configs are installed inside the package, so that get_subnet finds them without a checkout.
+    packages=[*find_packages(include=['mmrazor_bignas', 'mmrazor_bignas.*']), 'mmrazor_bignas.configs'],
+    package_dir={'mmrazor_bignas.configs': 'configs'},
+    package_data={'mmrazor_bignas.configs': ['**/*.py', '**/*.yaml']},
+    install_requires=[
+        'torch>=2.6,<3',
+        'torchvision',
+        'mmengine>=0.10.7,<0.11',
+        'mmcv-lite>=2.0.1,<2.1',
+        'mmcls==1.0.0rc6',
+        'numpy>=1.26,<3',
+        'pyyaml>=6',
+        # mmengine and mmcls import pkg_resources, which later setuptools lack.
+        'setuptools<81',
+        'tqdm>=4.60',
+    ],
+    extras_require={
+        'demo': ['scikit-learn>=1.4', 'matplotlib>=3.8'],
+    },
+)
