@@ -1,0 +1,19 @@
+"""The network: dynamic layers, blocks, backbone, classifier, export."""
+
+from mmrazor_bignas.models.attentive_mobilenet_v3 import AttentiveMobileNetV3
+from mmrazor_bignas.models.classifier import DynamicLinearClsHead, SearchableImageClassifier, Subnet
+from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, DynamicLinear, slice_param
+from mmrazor_bignas.models.export import extract_subnet, inherit_weights
+
+__all__ = [
+    'AttentiveMobileNetV3',
+    'DynamicBatchNorm2d',
+    'DynamicConv2d',
+    'DynamicLinear',
+    'DynamicLinearClsHead',
+    'SearchableImageClassifier',
+    'Subnet',
+    'extract_subnet',
+    'inherit_weights',
+    'slice_param',
+]

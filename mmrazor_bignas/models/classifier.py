@@ -1,0 +1,133 @@
+"""The image classifier around the backbone. The one file that imports mmcls models."""
+
+from __future__ import annotations
+
+import copy
+import warnings
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.models.dynamic_layers import DynamicLinear
+from mmrazor_bignas.registry import MODELS
+from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate
+
+with warnings.catch_warnings():
+    # mmcv-lite says at import that it has no compiled operations; none is used here.
+    warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    from mmcls.models import ClsHead, ImageClassifier
+    from mmcls.structures import ClsDataSample
+
+
+@MODELS.register_module()
+class DynamicLinearClsHead(ClsHead):
+    """Dropout and a linear layer over the first input features.
+
+    Args:
+        in_channels: Features at full size; the classifier fills it in from its backbone.
+        num_classes: Outputs.
+        dropout: Rate, in training mode, where :meth:`forward` is told to drop.
+        **kwargs: Of mmcls's ClsHead (``loss``, ``topk``, ``cal_acc``).
+    """
+
+    def __init__(self, in_channels: int, num_classes: int, dropout: float = 0.0, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.num_classes = num_classes
+        self.dropout = dropout
+        self.fc = DynamicLinear(in_channels, num_classes)
+
+    def forward(self, feats: tuple[Tensor, ...], drop: bool = True) -> Tensor:
+        """(N, C) as the last of ``feats`` -> logits (N, num_classes)."""
+        x = self.pre_logits(feats)
+        return self.fc(F.dropout(x, self.dropout, training=self.training and drop))
+
+    def loss_of_logits(self, logits: Tensor, data_samples: list[ClsDataSample]) -> Tensor:
+        """The label loss (scalar) of logits (N, num_classes), computed in float32."""
+        return self._get_loss(logits.float(), data_samples)['loss']
+
+
+@MODELS.register_module()
+class SearchableImageClassifier(ImageClassifier):
+    """An image classifier that is a supernet, or one static subnet of it.
+
+    As an ``nn.Module`` it takes normalised images (N, 3, H, W) and gives logits (N, num_classes).
+
+    Args:
+        backbone: Config of the backbone, with its ``search_space``.
+        head: Config of the head; its ``in_channels`` comes from the backbone.
+        data_preprocessor: Config of the preprocessor, which the classifier owns.
+        mutable_cfg: None for the supernet, else the subnet to build (SubnetSpec, dict, name or YAML path).
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        head: dict,
+        data_preprocessor: dict | None = None,
+        mutable_cfg: SubnetSpec | Mapping | str | Path | None = None,
+    ) -> None:
+        self._config = copy.deepcopy({'backbone': backbone, 'head': head, 'data_preprocessor': data_preprocessor})
+        backbone = MODELS.build({**backbone, 'mutable_cfg': mutable_cfg})
+        super().__init__(
+            backbone=backbone,
+            head={**head, 'in_channels': backbone.out_channels},
+            data_preprocessor=copy.deepcopy(data_preprocessor),
+        )
+
+    @property
+    def search_space(self) -> SearchSpace:
+        return self.backbone.search_space
+
+    @property
+    def subnet(self) -> SubnetSpec | None:
+        """The subnet this network is, or None for a supernet."""
+        return self.backbone.subnet
+
+    def twin(self, subnet: SubnetSpec | None) -> SearchableImageClassifier:
+        """The same configuration as the static network of ``subnet``, or as the supernet; with new weights."""
+        return type(self)(**copy.deepcopy(self._config), mutable_cfg=subnet)
+
+    def cost(self, subnet: SubnetSpec | None = None) -> Cost:
+        """Exact FLOPs and params of what runs for ``subnet``."""
+        return estimate(self.backbone.spec_of(subnet), self.head.num_classes)
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[ClsDataSample] | None = None,
+        mode: str = 'tensor',
+        subnet: SubnetSpec | None = None,
+        drop: bool = True,
+    ) -> Tensor | dict[str, Tensor] | list[ClsDataSample]:
+        """Run the whole network, or ``subnet`` of it.
+
+        Args:
+            inputs: Normalised images, (N, 3, H, W).
+            data_samples: Annotations, for the modes 'loss' and 'predict'.
+            mode: 'tensor' for logits (N, num_classes), 'loss' for a dict of losses, 'predict' for data samples with
+                predictions.
+            subnet: What to run; None is the whole (of a supernet: its largest subnet).
+            drop: Whether dropout and drop path act in training mode.
+        """
+        logits = self.head(self.backbone(inputs, subnet=subnet, drop=drop), drop=drop)
+        if mode == 'tensor':
+            return logits
+        if mode == 'loss':
+            return {'loss': self.head.loss_of_logits(logits, data_samples)}
+        if mode == 'predict':
+            return self.head._get_predictions(logits.float(), data_samples)
+        raise InputError(f"mode is {mode!r}; expected 'tensor', 'loss' or 'predict'")
+
+
+@MODELS.register_module()
+def Subnet(architecture: dict, mutable_cfg: SubnetSpec | Mapping | str | Path) -> SearchableImageClassifier:
+    """One subnet as a static classifier: what a config's ``algorithm`` is when it tests or deploys a subnet.
+
+    Args:
+        architecture: Config of the supernet's classifier.
+        mutable_cfg: The subnet: SubnetSpec, dict, name or YAML path.
+    """
+    return MODELS.build({**architecture, 'mutable_cfg': mutable_cfg})
