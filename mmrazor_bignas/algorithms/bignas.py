@@ -1,0 +1,92 @@
+"""BigNAS: the only train step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+
+from mmengine.logging import MessageHub
+from mmengine.model import BaseModel
+from mmengine.optim import OptimWrapper
+from torch import Tensor
+
+from mmrazor_bignas.registry import MODELS, TASK_UTILS
+from mmrazor_bignas.search_space import SearchSpace
+
+
+@MODELS.register_module()
+class BigNAS(BaseModel):
+    """Training of a supernet whose subnets need no retraining (BigNAS, arXiv:2003.11142, section 3).
+
+    Args:
+        architecture: Config of a supernet with ``search_space``, ``data_preprocessor``, ``head.loss_of_logits`` and
+            ``forward(images, subnet=, drop=)``. It owns the data preprocessor; the algorithm borrows it.
+        sampler: Config of the sampler, see :mod:`mmrazor_bignas.algorithms.samplers`.
+        distillation: Config of the loss between student and teacher logits, see
+            :mod:`mmrazor_bignas.algorithms.losses`.
+    """
+
+    def __init__(self, architecture: dict, sampler: dict, distillation: dict) -> None:
+        architecture = MODELS.build(architecture)
+        super().__init__(data_preprocessor=architecture.data_preprocessor)
+        self.architecture = architecture
+        self.sampler = TASK_UTILS.build(sampler)
+        self.distillation = MODELS.build(distillation)
+
+    @property
+    def search_space(self) -> SearchSpace:
+        return self.architecture.search_space
+
+    def forward(self, inputs: Tensor, data_samples: list | None = None, mode: str = 'tensor', **kwargs):
+        """Run the architecture: see its ``forward``."""
+        return self.architecture(inputs, data_samples, mode, **kwargs)
+
+    def train_step(
+        self, data: dict, optim_wrapper: OptimWrapper, forward: Callable[..., Tensor] | None = None
+    ) -> dict[str, Tensor]:
+        """One optimizer step on the summed gradients of the sampled subnets.
+
+        Args:
+            data: A batch from the data loader.
+            optim_wrapper: Steps once, after the last subnet; with gradient accumulation every few calls.
+            forward: Runs a subnet; a distributed wrapper passes itself, whose ``no_sync`` then holds back the exchange
+                of gradients until the last subnet.
+
+        Returns:
+            The loss of every subnet, detached, as ``<name>/loss``, and their sum as ``loss``.
+        """
+        forward = forward or self
+        data = self.data_preprocessor(data, training=True)
+        subnets = self.sampler(self.search_space, current_step())
+        last, teacher, losses = list(subnets)[-1], None, {}
+        for name, subnet in subnets.items():
+            with optim_wrapper.optim_context(forward), gradient_exchange(forward, name == last):
+                logits = forward(data['inputs'], subnet=subnet, drop=teacher is None)
+                if teacher is None:
+                    loss = self.architecture.head.loss_of_logits(logits, data['data_samples'])
+                    teacher = logits.detach()
+                else:
+                    loss = self.distillation(logits, teacher)
+            if name == last:
+                optim_wrapper.update_params(loss)
+            else:
+                add_gradient(optim_wrapper, loss)
+            losses[f'{name}/loss'] = loss.detach()
+        return {'loss': sum(losses.values()), **losses}
+
+
+def current_step() -> int:
+    """The Runner's iteration, 0 outside a Runner."""
+    return MessageHub.get_current_instance().get_info('iter', 0)
+
+
+def gradient_exchange(forward: Callable, wanted: bool) -> AbstractContextManager:
+    """Hold back a distributed wrapper's exchange of gradients unless it is wanted."""
+    return nullcontext() if wanted or not hasattr(forward, 'no_sync') else forward.no_sync()
+
+
+def add_gradient(optim_wrapper: OptimWrapper, loss: Tensor) -> None:
+    """Backward that the wrapper does not count as an iteration: it counts train steps, not subnets."""
+    loss = optim_wrapper.scale_loss(loss)
+    scaler = getattr(optim_wrapper, 'loss_scaler', None)
+    (scaler.scale(loss) if scaler else loss).backward()
