@@ -1,0 +1,60 @@
+"""The Python face: a static subnet in one call."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+
+from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
+from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.models import SearchableImageClassifier, Subnet
+from mmrazor_bignas.search_space import SubnetSpec
+from mmrazor_bignas.search_space.lookup import CONFIG_ROOT
+
+DEFAULT_CONFIG = CONFIG_ROOT / 'nas/mmcls/bignas/attentive_mobilenet_subnet_8xb256_in1k.py'
+
+
+def get_subnet(
+    mutable_cfg: SubnetSpec | Mapping | str | Path,
+    checkpoint: str | Path | None = None,
+    config: str | Path = DEFAULT_CONFIG,
+) -> SearchableImageClassifier:
+    """A static subnet as a plain ``nn.Module`` in eval mode: normalised images (N, 3, H, W) to logits (N, classes).
+
+    Args:
+        mutable_cfg: The subnet: a YAML path, a dict, ``'min'``, ``'max'`` or a name such as ``'attentivenas-a0'``.
+        checkpoint: An exported subnet's file, or a supernet's, which is then calibrated on the config's training
+            images. None leaves new weights.
+        config: Path of a config whose ``algorithm.architecture`` says what the supernet is.
+
+    Raises:
+        InputError: A file is missing or wrong, the subnet is not of the config's search space, or the checkpoint is of
+            another network.
+    """
+    model, _ = load_static(load_config(str(config)), mutable_cfg, checkpoint)
+    return model
+
+
+def load_static(
+    cfg: Config, mutable_cfg: SubnetSpec | Mapping | str | Path, checkpoint: str | Path | None
+) -> tuple[SearchableImageClassifier, str | None]:
+    """:func:`get_subnet` for a config that is read already, and what the checkpoint was (``'subnet'``, ``'supernet'``).
+
+    Calibration data are those of the config's test loop, or of its validation or search loop.
+    """
+    init_default_scope(cfg.get('default_scope', 'mmcls'))
+    model = Subnet(cfg.algorithm.architecture, mutable_cfg)
+    found = None
+    if checkpoint is not None:
+        loop = cfg.get('test_cfg') or cfg.get('val_cfg')
+        found = load_subnet(
+            model,
+            read_checkpoint(checkpoint),
+            str(checkpoint),
+            lambda: calibration_batches(loop.calibrate_dataloader, loop.calibrate_sample_num, loop.get('seed', 0)),
+        )
+    return model.eval(), found

@@ -1,0 +1,120 @@
+"""FixedBatches: the same batches of the same images, each time and on any number of ranks."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from torch.utils.data import DataLoader, Dataset
+
+from mmrazor_bignas.engine.datasets import build_dataset
+from mmrazor_bignas.errors import InputError
+
+CACHE_BYTES = 4 * 2**30
+
+
+class SeededDataset(Dataset):
+    """A data set whose random augmentation is a function of (seed, index) alone.
+
+    Neither the number of workers nor what was drawn before changes an image, and the caller's random state is left
+    as it was.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+
+    def __getitem__(self, index: int) -> dict:
+        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
+        seed = random.Random(f'{self.seed}/{index}').getrandbits(32)
+        random.seed(seed)
+        np.random.seed(seed)
+        torch.manual_seed(seed)
+        try:
+            return self.dataset[index]
+        finally:
+            random.setstate(states[0])
+            np.random.set_state(states[1])
+            torch.set_rng_state(states[2])
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+
+class FixedBatches:
+    """Batches that never change: their images, augmentation and order depend on the arguments alone.
+
+    Batches, not images, are dealt out to ranks, so that batch statistics do not depend on the number of ranks.
+
+    Args:
+        dataset: Config of the data set.
+        batch_size: Images per batch; a last batch of a single image joins the one before it, since one image has no
+            variance.
+        num_images: None for all in their order, else as many, chosen by ``seed``; all where there are fewer.
+        seed: Seed of choice and augmentation.
+        rank: This process's share: every ``world_size``-th batch from ``rank`` on.
+        world_size: Number of shares; 1 gives every process all batches.
+        cache: Keep the batches in memory after the first pass, up to :data:`CACHE_BYTES`.
+        **options: Of torch's DataLoader: ``num_workers``, ``pin_memory``, ``persistent_workers``, ...
+
+    Raises:
+        InputError: The data set is empty or cannot be built, or an option would change the order.
+    """
+
+    def __init__(
+        self,
+        dataset: dict,
+        batch_size: int,
+        num_images: int | None = None,
+        seed: int = 0,
+        rank: int = 0,
+        world_size: int = 1,
+        cache: bool = True,
+        **options,
+    ) -> None:
+        if ordering := sorted({'sampler', 'batch_sampler', 'shuffle', 'drop_last'} & set(options)):
+            raise InputError(f'data loader: {ordering} cannot be set here, evaluation and calibration fix the order')
+        if batch_size < 1:
+            raise InputError(f'data loader: batch_size is {batch_size}; expected 1 or more')
+        if num_images is not None and num_images < 2:
+            raise InputError(f'calibrate_sample_num is {num_images}; expected 2 or more images')
+        self.dataset = build_dataset(dataset)
+        self.world_size = world_size
+        order = list(range(len(self.dataset)))
+        if num_images is not None:
+            order = random.Random(f'{seed}/order').sample(order, min(num_images, len(order)))
+        self.num_images = len(order)
+        batches = [order[i : i + batch_size] for i in range(0, len(order), batch_size)]
+        if len(batches) > 1 and len(batches[-1]) == 1:
+            batches[-2:] = [batches[-2] + batches[-1]]
+        self._batches = batches[rank::world_size]
+        self._loader = DataLoader(
+            SeededDataset(self.dataset, seed),
+            batch_sampler=self._batches,
+            collate_fn=pseudo_collate,
+            **options,
+        )
+        self._cache: list[dict] | None = None
+        self._may_cache = cache
+
+    def __len__(self) -> int:
+        """How many batches this rank gets."""
+        return len(self._batches)
+
+    def __iter__(self) -> Iterator[dict]:
+        if self._cache is not None:
+            yield from self._cache
+            return
+        kept, size = [], 0
+        for batch in self._loader:
+            yield batch
+            if self._may_cache:
+                kept.append(batch)
+                size += sum(image.nbytes for image in batch['inputs'])
+                if size > CACHE_BYTES:
+                    self._may_cache, kept = False, []
+        if self._may_cache:
+            self._cache = kept

@@ -1,0 +1,161 @@
+"""Checkpoints: read without pickle, compared key by key, written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import torch
+from mmengine.runner.checkpoint import CheckpointLoader
+from torch import Tensor, nn
+
+import mmrazor_bignas
+from mmrazor_bignas.engine.batches import FixedBatches
+from mmrazor_bignas.engine.calibration import calibrate_batch_norm
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.models import SearchableImageClassifier, inherit_weights
+from mmrazor_bignas.search_space import SearchSpace
+
+SUPERNET_PREFIX = 'architecture.'
+SHOWN_KEYS = 4
+
+
+def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 'cpu') -> dict:
+    """The content of a checkpoint file: a dict with ``state_dict`` and ``meta``. Nothing is unpickled.
+
+    Raises:
+        InputError: The file is missing, a folder, cut off, no checkpoint, or needs pickle to be read.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f'{path}: {"is a folder, not" if path.is_dir() else "no such"} checkpoint file')
+    try:
+        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+    except pickle.UnpicklingError as error:
+        if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
+            raise InputError(
+                f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code'
+            ) from error
+        raise InputError(f'{path}: not a checkpoint') from error
+    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+        raise InputError(f'{path}: unreadable or cut off: {str(error).splitlines()[0]}') from error
+    if not isinstance(checkpoint, dict):
+        raise InputError(f'{path}: holds a {type(checkpoint).__name__}; expected a dict with state_dict')
+    if 'state_dict' not in checkpoint:
+        checkpoint = {'state_dict': checkpoint}
+    if not isinstance(checkpoint['state_dict'], Mapping) or not all(
+        isinstance(value, Tensor) for value in checkpoint['state_dict'].values()
+    ):
+        raise InputError(f'{path}: its state_dict does not map names to tensors')
+    checkpoint.setdefault('meta', {})
+    return checkpoint
+
+
+@CheckpointLoader.register_scheme(prefixes='', force=True)
+def load_from_local(filename: str, map_location: str | None = None) -> dict:
+    """What mmengine calls for a local file."""
+    return read_checkpoint(filename, map_location or 'cpu')
+
+
+def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
+    """Compare a state dict with a model.
+
+    Raises:
+        InputError: A key is missing or unknown or has another shape; the first few are listed.
+    """
+    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
+    found = {key: tuple(value.shape) for key, value in state.items()}
+    differences = [
+        f'{key}: expected {expected.get(key, "nothing")}, found {found.get(key, "nothing")}'
+        for key in [*expected, *(key for key in found if key not in expected)]
+        if expected.get(key) != found.get(key)
+    ]
+    if differences:
+        shown = '\n  '.join(differences[:SHOWN_KEYS])
+        more = f'\n  and {len(differences) - SHOWN_KEYS} more' if len(differences) > SHOWN_KEYS else ''
+        raise InputError(
+            f'{source}: not a checkpoint of this network (another search space, number of classes or kind); '
+            f'{len(differences)} of {len(expected.keys() | found.keys())} keys differ:\n  {shown}{more}'
+        )
+
+
+def load_supernet(supernet: nn.Module, checkpoint: dict, source: str) -> None:
+    """Load a training checkpoint into the algorithm that wrote it.
+
+    Raises:
+        InputError: It is of another network; see :func:`check_state`.
+    """
+    check_state(supernet, checkpoint['state_dict'], source)
+    supernet.load_state_dict(checkpoint['state_dict'])
+
+
+def load_subnet(
+    static: SearchableImageClassifier, checkpoint: dict, source: str, calibration: Callable[[], FixedBatches]
+) -> str:
+    """Load a static network from an exported subnet's checkpoint, or cut it out of a supernet's and calibrate it.
+
+    Args:
+        static: The network to fill.
+        checkpoint: See :func:`read_checkpoint`.
+        source: The file's name, for messages.
+        calibration: Makes the calibration batches; called for a supernet's checkpoint alone.
+
+    Returns:
+        What was found: ``'subnet'`` or ``'supernet'``.
+
+    Raises:
+        InputError: The checkpoint is of another network; see :func:`check_state`.
+    """
+    state = checkpoint['state_dict']
+    if any(key.startswith(SUPERNET_PREFIX) for key in state):
+        state = {key.removeprefix(SUPERNET_PREFIX): value for key, value in state.items()}
+        check_state(static.twin(None), state, source)
+        inherit_weights(static, state)
+        calibrate_batch_norm(static, calibration())
+        return 'supernet'
+    trained_as = checkpoint['meta'].get('subnet')
+    if trained_as is not None and trained_as != static.subnet.to_dict():
+        raise InputError(
+            f'{source}: holds another subnet than algorithm.mutable_cfg says\n'
+            f'  checkpoint: {trained_as}\n  asked for:  {static.subnet.to_dict()}'
+        )
+    check_state(static, state, source)
+    static.load_state_dict(state)
+    return 'subnet'
+
+
+def subnet_checkpoint(static: SearchableImageClassifier, metrics: Mapping[str, float]) -> dict:
+    """A static network and all that is known of it, as plain numbers and tensors."""
+    cost = static.cost()
+    return {
+        'state_dict': {key: value.cpu() for key, value in static.state_dict().items()},
+        'meta': {
+            **supernet_meta(static.search_space),
+            'subnet': static.subnet.to_dict(),
+            'num_classes': static.head.num_classes,
+            'flops': cost.flops,
+            'params': cost.params,
+            'metrics': dict(metrics),
+        },
+    }
+
+
+def supernet_meta(space: SearchSpace) -> dict:
+    """What every checkpoint of ours says of itself."""
+    return {'mmrazor_bignas_version': mmrazor_bignas.__version__, 'search_space': space.to_dict()}
+
+
+def save_atomically(content: dict, path: str | os.PathLike) -> None:
+    """torch.save under a temporary name, flushed to disk, then renamed: a reader sees the old file or the new one."""
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}.tmp')
+    try:
+        with open(temporary, 'wb') as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

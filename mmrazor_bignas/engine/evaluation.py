@@ -1,0 +1,45 @@
+"""Evaluate one subnet: extract, calibrate, measure. The supernet is only read."""
+
+from __future__ import annotations
+
+from itertools import chain
+
+import torch
+from mmengine.dist import all_gather_object
+from mmengine.evaluator import Evaluator
+
+from mmrazor_bignas.engine.batches import FixedBatches
+from mmrazor_bignas.engine.calibration import calibrate_batch_norm
+from mmrazor_bignas.engine.progress import track
+from mmrazor_bignas.models import SearchableImageClassifier, extract_subnet
+from mmrazor_bignas.search_space import SubnetSpec
+
+
+def extract_calibrated(
+    supernet: SearchableImageClassifier, subnet: SubnetSpec, calibration: FixedBatches
+) -> SearchableImageClassifier:
+    """The static network of a subnet as it is scored, exported and deployed."""
+    static = extract_subnet(supernet, subnet)
+    calibrate_batch_norm(static, calibration)
+    return static
+
+
+@torch.no_grad()
+def measure(model: SearchableImageClassifier, batches: FixedBatches, evaluator: Evaluator) -> dict[str, float]:
+    """The evaluator's metrics of a static network, as ``prefix/name``.
+
+    Where ranks share the batches, every rank gets the metrics of all images, each counted once.
+    """
+    model.eval()
+    evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)
+    for batch in track(batches, 'evaluate', len(batches)):
+        evaluator.process(data_samples=model.test_step(batch), data_batch=batch)
+    measured = {}
+    for metric in evaluator.metrics:
+        # mmengine's own gathering cuts every rank to the shortest share.
+        results, metric.results = metric.results, []
+        if batches.world_size > 1:
+            results = list(chain.from_iterable(all_gather_object(results)))
+        for name, value in metric.compute_metrics(results).items():
+            measured[f'{metric.prefix}/{name}' if metric.prefix else name] = float(value)
+    return measured

@@ -1,0 +1,135 @@
+"""Hooks around training: plain checkpoints, a guard for the loss, a look at the data, a progress bar."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+from mmengine.hooks import Hook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from mmrazor_bignas.engine.checkpoints import check_state, supernet_meta
+from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.progress import on_terminal
+from mmrazor_bignas.errors import InputError, TrainingDiverged
+from mmrazor_bignas.registry import HOOKS
+
+
+@HOOKS.register_module()
+class PlainCheckpointHook(Hook):
+    """Keep pickled objects out of checkpoints, and other networks' checkpoints out of the model.
+
+    mmengine's message hub holds objects that torch.load refuses with ``weights_only=True``; they are stored as
+    numbers. A checkpoint says which search space and version it is of.
+    """
+
+    priority = 'VERY_LOW'  # EMAHook swaps weights before
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {
+            name: {'values': buffer.data[0].tolist(), 'counts': buffer.data[1].tolist(), 'max': buffer.max_length}
+            for name, buffer in hub['log_scalars'].items()
+        }
+        hub['runtime_info'] = {key: value for key, value in hub['runtime_info'].items() if _is_plain(value)}
+        hub['resumed_keys'] = dict(hub['resumed_keys'])
+        checkpoint['message_hub'] = dict(hub)
+        checkpoint['meta'].update(supernet_meta(unwrapped(runner.model).search_space))
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        check_state(unwrapped(runner.model), checkpoint['state_dict'], source='checkpoint')
+        hub = checkpoint.get('message_hub')
+        if hub:
+            hub['log_scalars'] = {
+                name: HistoryBuffer(buffer['values'], buffer['counts'], buffer['max'])
+                for name, buffer in hub['log_scalars'].items()
+            }
+
+
+@HOOKS.register_module()
+class LossGuardHook(Hook):
+    """Stop at the first loss that is no finite number, before anything is saved over a good checkpoint."""
+
+    priority = 'ABOVE_NORMAL'
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
+    ) -> None:
+        if math.isfinite(float(outputs['loss'])):
+            return
+        bad = {name: float(value) for name, value in outputs.items() if not math.isfinite(float(value))}
+        last = runner.message_hub.runtime_info.get('last_ckpt', 'none was saved yet')
+        raise TrainingDiverged(
+            f'training stopped at iteration {runner.iter + 1}: {bad}. Last good checkpoint: {last}. '
+            'A lower learning rate, a longer warm-up or gradient clipping may help.'
+        )
+
+
+@HOOKS.register_module()
+class LabelCheckHook(Hook):
+    """Before training, compare the training labels with the classifier.
+
+    Raises:
+        InputError: A label has no output, or a class below the largest label (or an empty class folder) no image.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        dataset = runner.train_dataloader.dataset
+        if not hasattr(dataset, 'get_gt_labels'):
+            return
+        num_classes = unwrapped(runner.model).architecture.head.num_classes
+        counts = np.bincount(dataset.get_gt_labels())
+        if len(counts) > num_classes:
+            raise InputError(
+                f'training data: the largest label is {len(counts) - 1}, but the head has {num_classes} classes '
+                f'(0 to {num_classes - 1}); set algorithm.architecture.head.num_classes'
+            )
+        names = dataset.metainfo.get('classes') or [str(i) for i in range(num_classes)]
+        scanned = not getattr(dataset, 'ann_file', '')  # one folder per class: an empty one is a mistake
+        expected = len(names) if scanned else len(counts)
+        counts = np.pad(counts, (0, max(0, num_classes - len(counts))))
+        if empty := [str(names[i]) for i in range(expected) if counts[i] == 0]:
+            raise InputError(
+                f'training data: {len(empty)} of {expected} classes have no image: {empty[:5]}; add images, or leave '
+                'the class out and number the rest from 0 without gaps'
+            )
+        if unused := int((counts == 0).sum()):
+            runner.logger.warning(f'{unused} of the {num_classes} classes of the head have no training image')
+
+
+@HOOKS.register_module()
+class ProgressBarHook(Hook):
+    """On a terminal, one bar for the whole training with loss and time left; elsewhere the log's lines do that."""
+
+    def before_train(self, runner: Runner) -> None:
+        self._bar = self._redirect = None
+        if on_terminal():
+            self._redirect = logging_redirect_tqdm(loggers=[runner.logger])
+            self._redirect.__enter__()
+            self._bar = tqdm(
+                desc='train', total=runner.max_iters, initial=runner.iter, unit='it', dynamic_ncols=True, leave=False
+            )
+
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
+    ) -> None:
+        if self._bar is not None:
+            self._bar.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{float(outputs["loss"]):.3f}')
+            self._bar.update()
+
+    def after_train(self, runner: Runner) -> None:
+        if self._bar is not None:
+            self._bar.close()
+            self._redirect.__exit__(None, None, None)
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

@@ -1,0 +1,141 @@
+"""Loops that evaluate named subnets: during training, and one subnet in a test."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+
+from mmengine.dist import get_dist_info
+from mmengine.evaluator import Evaluator
+from mmengine.logging import print_log
+from mmengine.runner import BaseLoop, Runner
+
+from mmrazor_bignas.engine.batches import FixedBatches
+from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
+from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import LOOPS
+from mmrazor_bignas.search_space.lookup import find_subnet
+
+
+def calibration_batches(
+    dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1
+) -> FixedBatches:
+    """Fixed batches of training images; says so where the data set is smaller than asked for."""
+    batches = FixedBatches(**dataloader, num_images=num_images, seed=seed, rank=rank, world_size=world_size)
+    if batches.num_images < num_images:
+        print_log(
+            f'calibrate_sample_num is {num_images}, but the data set has {batches.num_images} images: all are used',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return batches
+
+
+@LOOPS.register_module()
+class SubnetValLoop(BaseLoop):
+    """Evaluate named subnets of the supernet in training, each calibrated, over all ranks together.
+
+    Metrics are named ``<subnet>/<metric>``.
+
+    Args:
+        runner: The Runner.
+        dataloader: Config of the validation data: ``dataset``, ``batch_size`` and options of torch's DataLoader.
+        evaluator: The metrics.
+        subnets: ``'min'``, ``'max'``, published names or YAML paths.
+        calibrate_dataloader: Config of the calibration data: training images.
+        calibrate_sample_num: Images to calibrate on.
+        seed: Seed of the choice of images and of their augmentation.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        evaluator: Evaluator | dict | list,
+        subnets: Sequence[str],
+        calibrate_dataloader: dict,
+        calibrate_sample_num: int,
+        seed: int = 0,
+    ) -> None:
+        rank, world_size = get_dist_info()
+        super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size))
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
+        space = unwrapped(runner.model).search_space
+        self.subnets = {name: find_subnet(name, space) for name in subnets}
+
+    def run(self) -> dict[str, float]:
+        """Evaluate every subnet; the supernet is only read."""
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        supernet = unwrapped(self.runner.model).architecture
+        metrics = {}
+        for name, subnet in self.subnets.items():
+            static = extract_calibrated(supernet, subnet, self.calibration)
+            metrics |= {
+                f'{name}/{key}': value for key, value in measure(static, self.dataloader, self.evaluator).items()
+            }
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+
+@LOOPS.register_module()
+class SubnetTestLoop(BaseLoop):
+    """Evaluate one static subnet from an exported subnet's checkpoint, or from a supernet's after calibration.
+
+    Args:
+        runner: The Runner; its model is the static subnet.
+        dataloader: Config of the test data: ``dataset``, ``batch_size`` and options of torch's DataLoader.
+        evaluator: The metrics.
+        checkpoint: The checkpoint file; tools/test.py fills it in.
+        calibrate_dataloader: Config of the calibration data: training images. Used for a supernet's checkpoint alone.
+        calibrate_sample_num: Images to calibrate on.
+        seed: Seed of the choice of images and of their augmentation.
+
+    Attributes:
+        found: After :meth:`run`, what the checkpoint was: ``'subnet'`` or ``'supernet'``.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        evaluator: Evaluator | dict | list,
+        checkpoint: str,
+        calibrate_dataloader: dict,
+        calibrate_sample_num: int,
+        seed: int = 0,
+    ) -> None:
+        rank, world_size = get_dist_info()
+        super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size, cache=False))
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.checkpoint = checkpoint
+        self.found: str | None = None
+        self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
+
+    def run(self) -> dict[str, float]:
+        """Load, calibrate where needed, evaluate; the metrics carry the subnet's exact cost."""
+        self.runner.call_hook('before_test')
+        self.runner.call_hook('before_test_epoch')
+        static = unwrapped(self.runner.model)
+        if getattr(static, 'subnet', None) is None:
+            raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
+        self.found = load_subnet(
+            static, read_checkpoint(self.checkpoint), self.checkpoint, lambda: calibration_batches(*self._calibration)
+        )
+        self.runner.logger.info(
+            f'{self.checkpoint}: found '
+            + (
+                'an exported subnet with its own BN statistics'
+                if self.found == 'subnet'
+                else f'a supernet; extracted the subnet and calibrated it on {self._calibration[1]} images at most'
+            )
+        )
+        cost = static.cost()
+        metrics = {**measure(static, self.dataloader, self.evaluator), 'flops': cost.flops, 'params': cost.params}
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        self.runner.call_hook('after_test')
+        return metrics

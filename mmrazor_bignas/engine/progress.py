@@ -1,0 +1,41 @@
+"""Progress that is always visible: a bar with the time left on a terminal, lines elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterable, Iterator
+from typing import TypeVar
+
+from mmengine.dist import is_main_process
+from mmengine.logging import print_log
+from tqdm import tqdm
+
+T = TypeVar('T')
+LINE_EVERY_SECONDS = 10.0
+
+
+def on_terminal() -> bool:
+    """Whether someone watches: a terminal, and the first process."""
+    return is_main_process() and sys.stderr.isatty()
+
+
+def track(items: Iterable[T], description: str, total: int) -> Iterator[T]:
+    """Iterate and show how far it got.
+
+    Args:
+        items: What to iterate.
+        description: What the items are, e.g. ``evaluate``.
+        total: How many there are.
+    """
+    if on_terminal():
+        yield from tqdm(items, description, total, leave=False, dynamic_ncols=True)
+        return
+    start = shown = time.monotonic()
+    for done, item in enumerate(items, 1):
+        yield item
+        now = time.monotonic()
+        if now - shown > LINE_EVERY_SECONDS and done < total and is_main_process():
+            shown = now
+            left = (now - start) / done * (total - done)
+            print_log(f'{description}: {done}/{total}, {left:.0f} s left', logger='current')

@@ -1,0 +1,138 @@
+"""From a config file to a mmengine Runner, and from a tool's ``main`` to an exit code."""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import os
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import MappingProxyType
+
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.logging import MMLogger
+from mmengine.runner import Runner
+from torch import nn
+from torch.utils.data import DataLoader
+
+from mmrazor_bignas.engine.datasets import build_dataset
+from mmrazor_bignas.engine.distributed import LAUNCHERS, start_processes, stop_processes
+from mmrazor_bignas.errors import InputError, UserError
+
+# What mmengine's Runner reads from a config, with algorithm in the place of model.
+CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'model', 'data_preprocessor', 'cfg'}) | {
+    'algorithm',
+    'custom_imports',
+    'model_wrapper_cfg',
+    'activation_checkpointing',
+    'compile',
+}
+
+
+# Lines of mmengine's that say nothing to a user: one per parameter, and about its own future.
+NOISE = ('paramwise_options', '"FileClient" will be', '"HardDiskBackend" is')
+
+
+class NASRunner(Runner):
+    """mmengine's Runner: models in channels_last, readable logs, and errors for data sets that name the file."""
+
+    def build_model(self, model: nn.Module | dict) -> nn.Module:
+        # The faster layout for depthwise networks, on CPU as on GPU.
+        return super().build_model(model).to(memory_format=torch.channels_last)
+
+    def build_logger(self, *args, **kwargs) -> MMLogger:
+        logger = super().build_logger(*args, **kwargs)
+        logger.addFilter(lambda record: not record.getMessage().startswith(NOISE))
+        return logger
+
+    @staticmethod
+    def build_dataloader(
+        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
+    ) -> DataLoader:
+        if isinstance(dataloader, dict) and isinstance(dataloader['dataset'], dict):
+            dataloader = {**dataloader, 'dataset': build_dataset(dataloader['dataset'])}
+        return Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+
+
+def add_cfg_options(parser: argparse.ArgumentParser) -> None:
+    """The option that every tool with a config has."""
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        metavar='KEY=VALUE',
+        help='override keys of the config, e.g. train_cfg.max_epochs=1 algorithm.mutable_cfg=FILE',
+    )
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """The options that train.py and test.py share."""
+    add_cfg_options(parser)
+    parser.add_argument('--work-dir', help='where logs and results go; default: work_dirs/<name of the config>')
+    parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
+    # torch.distributed.launch passes the one or the other spelling, by version.
+    parser.add_argument('--local_rank', '--local-rank', type=int, help='set by torch.distributed.launch')
+
+
+def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: str | None = None) -> Config:
+    """Read a config and override keys.
+
+    Keys that begin with an underscore are pieces for other configs and end here.
+
+    Raises:
+        InputError: The file is missing, unreadable, no config, or has no ``algorithm``; an override does not fit; a
+            top-level key is unknown.
+    """
+    if not Path(path).is_file():
+        raise InputError(f'{path}: no such config file')
+    try:
+        cfg = Config.fromfile(path)
+    except Exception as error:  # a config is a program: it may raise anything
+        raise InputError(f'{path}: cannot be read as a config: {type(error).__name__}: {error}') from error
+    for key in [key for key in cfg if key.startswith('_')]:
+        cfg.pop(key)
+    try:
+        cfg.merge_from_dict(dict(options))
+    except (KeyError, TypeError, IndexError, AssertionError) as error:
+        raise InputError(f'--cfg-options: {error}') from error
+    if 'algorithm' not in cfg:
+        raise InputError(f'{path}: has no key "algorithm", which says what is trained, searched or tested')
+    if unknown := sorted(set(cfg) - CONFIG_KEYS):
+        raise InputError(f'{path}: nothing reads the key {unknown[0]!r}; known keys: {sorted(CONFIG_KEYS)}')
+    cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    return cfg
+
+
+def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
+    """The Runner of a config; its ``algorithm`` is the Runner's ``model``.
+
+    Raises:
+        InputError: The work dir cannot be written, or a component does not know one of its keys.
+    """
+    try:
+        os.makedirs(cfg.work_dir, exist_ok=True)
+        probe = Path(cfg.work_dir) / f'.writable-{os.getpid()}'
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(f'--work-dir {cfg.work_dir}: cannot be written: {error.strerror}') from error
+    cfg.launcher = launcher
+    cfg.model = cfg.pop('algorithm')
+    return NASRunner.from_cfg(cfg)
+
+
+def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
+    """Parse, join the other processes and run; what the user can mend becomes a message and exit code 1."""
+    args = parser.parse_args()
+    if getattr(args, 'local_rank', None) is not None:
+        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    try:
+        start_processes(getattr(args, 'launcher', 'none'))
+        main(args)
+    except UserError as error:
+        sys.exit(f'{parser.prog}: error: {error}')
+    finally:
+        stop_processes()

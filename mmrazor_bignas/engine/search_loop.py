@@ -1,0 +1,177 @@
+"""The search: ask, evaluate, record, tell."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from itertools import chain
+from pathlib import Path
+
+from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info
+from mmengine.evaluator import Evaluator
+from mmengine.runner import BaseLoop, Runner
+from torch import Tensor
+
+from mmrazor_bignas.engine.batches import FixedBatches
+from mmrazor_bignas.engine.checkpoints import save_atomically, subnet_checkpoint
+from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
+from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.progress import track
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import LOOPS, TASK_UTILS
+from mmrazor_bignas.search import Constraints, History
+from mmrazor_bignas.search_space import SubnetSpec
+
+HISTORY = 'search_history.jsonl'
+BEST_YAML = 'best_subnet.yaml'
+BEST_CHECKPOINT = 'best_subnet.pth'
+
+
+@LOOPS.register_module()
+class SearchLoop(BaseLoop):
+    """Search the supernet that the Runner holds, and export the best subnet.
+
+    A validation loop over many subnets: it needs no optimizer. Writes into the work dir the history (a line per
+    candidate), the best subnet's YAML and its calibrated checkpoint.
+
+    Args:
+        runner: The Runner; its model is the algorithm that trained the supernet.
+        dataloader: Config of the data that scores candidates: ``dataset``, ``batch_size`` and options of torch's
+            DataLoader.
+        evaluator: The metrics.
+        strategy: Config of the strategy, e.g. ``mmrazor_bignas.Evolution``.
+        generations: How often the strategy is asked.
+        constraints: Ranges of costs, see :class:`~mmrazor_bignas.search.Constraints`.
+        score: The metric that is the score; higher is better.
+        calibrate_dataloader: Config of the calibration data: training images.
+        calibrate_sample_num: Images to calibrate each candidate on, the same for all.
+        seed: Seed of the choice of calibration images and of their augmentation.
+        resume: Go on with the work dir's history.
+
+    Raises:
+        InputError: A number is out of range, a constraint cannot be met, the history is of another search.
+    """
+
+    def __init__(
+        self,
+        runner: Runner,
+        dataloader: dict,
+        evaluator: Evaluator | dict | list,
+        strategy: dict,
+        generations: int,
+        constraints: Mapping[str, Sequence[float | None]],
+        score: str,
+        calibrate_dataloader: dict,
+        calibrate_sample_num: int,
+        seed: int = 0,
+        resume: bool = False,
+    ) -> None:
+        if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
+            raise InputError(f'search: generations is {generations!r}; expected an integer of 1 or more')
+        self.supernet = unwrapped(runner.model).architecture
+        self.cost = lru_cache(maxsize=None)(self.supernet.cost)
+        space = self.supernet.search_space
+        self.strategy = TASK_UTILS.build(
+            {**strategy, 'search_space': space, 'constraints': Constraints(space, self.cost, constraints)}
+        )
+        super().__init__(runner, FixedBatches(**dataloader))
+        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed)
+        self.generations, self.score = generations, score
+        self.resume = resume
+        self._scores_depend_on = {
+            'score': score,
+            'data': {**dict(dataloader), 'num_workers': None},
+            'calibration': {**dict(calibrate_dataloader), 'num_workers': None},
+            'calibrate_sample_num': calibrate_sample_num,
+            'seed': seed,
+        }
+
+    def run(self) -> dict[str, float]:
+        """Search; returns the best candidate's score, metrics and cost."""
+        self.runner.call_hook('before_val')
+        self.runner.call_hook('before_val_epoch')
+        history = self._open_history()
+        for generation in range(self.generations):
+            candidates = self.strategy.ask()
+            if not candidates:
+                self.runner.logger.info('every feasible subnet was evaluated: the search is complete')
+                break
+            self._evaluate([subnet for subnet in candidates if subnet not in history], generation, history)
+            self.strategy.tell({subnet: history[subnet]['score'] for subnet in candidates})
+            best = self.strategy.best()[0]
+            self.runner.logger.info(
+                f'generation {generation + 1}/{self.generations}: {len(candidates)} candidates, '
+                f'best {self.score} {history[best]["score"]:.4f} at {history[best]["flops"] / 1e6:,.2f} MFLOPs, '
+                f'{history[best]["params"]:,} params'
+            )
+        metrics = self._export(self.strategy.best()[0], history)
+        self.runner.call_hook('after_val_epoch', metrics=metrics)
+        self.runner.call_hook('after_val')
+        return metrics
+
+    def _evaluate(self, subnets: list[SubnetSpec], generation: int, history: dict[SubnetSpec, dict]) -> None:
+        """Evaluate one candidate per rank and round; every rank then knows all records, the first writes them."""
+        rank, world_size = get_dist_info()
+        rounds = [subnets[i : i + world_size] for i in range(0, len(subnets), world_size)]
+        for candidates in track(rounds, f'generation {generation + 1}/{self.generations}', len(rounds)):
+            mine = candidates[rank : rank + 1]
+            records = [(subnet, {'generation': generation, **self._record(subnet)}) for subnet in mine]
+            for subnet, record in chain.from_iterable(all_gather_object(records)):
+                history[subnet] = record
+                if self._file is not None:
+                    self._file.add(subnet, record)
+
+    def _record(self, subnet: SubnetSpec) -> dict:
+        metrics = measure(extract_calibrated(self.supernet, subnet, self.calibration), self.dataloader, self.evaluator)
+        if self.score not in metrics:
+            raise InputError(f'search: score is {self.score!r}; the evaluator measures {sorted(metrics)}')
+        cost = self.cost(subnet)
+        return {'score': metrics[self.score], 'metrics': metrics, 'flops': cost.flops, 'params': cost.params}
+
+    def _open_history(self) -> dict[SubnetSpec, dict]:
+        """The first rank opens the file; all get its records."""
+        self._file, shared = None, [None]
+        if get_dist_info()[0] == 0:
+            search = {
+                'checkpoint': digest(self.supernet.state_dict()),
+                'search_space': self.supernet.search_space.to_dict(),
+                **self._scores_depend_on,
+            }
+            try:
+                self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
+            except InputError as error:
+                shared = [error]
+            else:
+                for note in self._file.notes:
+                    self.runner.logger.warning(note)
+                if self._file.records:
+                    self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
+                shared = [self._file.records]
+        broadcast_object_list(shared)
+        if isinstance(shared[0], InputError):
+            raise shared[0]
+        return dict(shared[0])
+
+    def _export(self, best: SubnetSpec, history: dict[SubnetSpec, dict]) -> dict[str, float]:
+        record = history[best]
+        if self._file is not None:
+            static = extract_calibrated(self.supernet, best, self.calibration)
+            work_dir = Path(self.runner.work_dir)
+            (work_dir / BEST_YAML).write_text(best.to_yaml())
+            save_atomically(subnet_checkpoint(static, record['metrics']), work_dir / BEST_CHECKPOINT)
+            self.runner.logger.info(
+                f'exported {work_dir / BEST_CHECKPOINT} and {work_dir / BEST_YAML}:\n{best.to_yaml()}'
+            )
+        return {'score': record['score'], 'flops': record['flops'], 'params': record['params']}
+
+
+def digest(state: Mapping[str, Tensor]) -> str:
+    """SHA-256 of a state dict's names and values."""
+    sha = hashlib.sha256()
+    for key, value in state.items():
+        sha.update(key.encode())
+        sha.update(value.detach().cpu().contiguous().numpy().tobytes())
+    return sha.hexdigest()

@@ -1,0 +1,107 @@
+"""Constraints: which costs a candidate may have."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import fields
+from random import Random
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec
+
+COST_NAMES = tuple(field.name for field in fields(Cost))
+
+
+class Constraints:
+    """Ranges of costs, checked against a search space when made.
+
+    Args:
+        space: The search space.
+        cost: The cost of a subnet.
+        ranges: ``name -> (low, high)``, inclusive, None for no bound; names are the fields of
+            :class:`~mmrazor_bignas.search_space.Cost`, so FLOPs are multiply-adds, not millions of them.
+
+    Raises:
+        InputError: A name is unknown, a range inverted or malformed, or no subnet of the space can meet it; says the
+            smallest and largest cost of the space.
+    """
+
+    def __init__(
+        self, space: SearchSpace, cost: Callable[[SubnetSpec], Cost], ranges: Mapping[str, Sequence[float | None]]
+    ) -> None:
+        self.space, self.cost = space, cost
+        self.ranges: dict[str, tuple[float, float]] = {}
+        smallest, largest = cost(space.smallest), cost(space.largest)
+        for name, bounds in ranges.items():
+            if name not in COST_NAMES:
+                raise InputError(f'constraints: {name!r} is unknown; expected some of {list(COST_NAMES)}')
+            low, high = _bounds(name, bounds)
+            least, most = getattr(smallest, name), getattr(largest, name)
+            if high < least or low > most:
+                raise InputError(
+                    f'constraints: no subnet has {name} in [{low:,.0f}, {high:,.0f}]; '
+                    f'this search space reaches {least:,} to {most:,}'
+                )
+            self.ranges[name] = (low, high)
+
+    def excess(self, subnet: SubnetSpec) -> int:
+        """1 where some cost is above its range, else -1 where some is below, else 0: feasible."""
+        cost = self.cost(subnet)
+        values = [(getattr(cost, name), low, high) for name, (low, high) in self.ranges.items()]
+        if any(value > high for value, _, high in values):
+            return 1
+        return -1 if any(value < low for value, low, _ in values) else 0
+
+    def feasible(self, subnet: SubnetSpec) -> bool:
+        """Whether every cost is in its range."""
+        return self.excess(subnet) == 0
+
+    def repair(self, subnet: SubnetSpec, rng: Random) -> SubnetSpec | None:
+        """Walk to a feasible subnet: one random gene, one choice smaller (or larger), as long as it is needed.
+
+        Returns:
+            A feasible subnet, or None where the walk did not find one within as many steps as the space has choices.
+        """
+        for _ in range(sum(len(gene.choices) for gene in self.space.genes)):
+            excess = self.excess(subnet)
+            if excess == 0:
+                return subnet
+            moves = [i for i in range(len(self.space.genes)) if self._step(subnet, i, -excess)]
+            if not moves:
+                return None
+            subnet = self._step(subnet, rng.choice(moves), -excess)
+        return subnet if self.feasible(subnet) else None
+
+    def grow(self, subnet: SubnetSpec, rng: Random) -> SubnetSpec:
+        """Enlarge a feasible subnet, but its resolution, by random single steps until none is feasible."""
+        growing = [i for i, gene in enumerate(self.space.genes) if gene.row != 'resolution']
+        while growing:
+            i = rng.choice(growing)
+            larger = self._step(subnet, i, +1)
+            if larger is not None and self.feasible(larger):
+                subnet = larger
+            else:
+                growing.remove(i)
+        return subnet
+
+    def _step(self, subnet: SubnetSpec, index: int, direction: int) -> SubnetSpec | None:
+        """The subnet with one gene moved to its next larger (+1) or smaller (-1) choice; None at the end of its row."""
+        values = self.space.values(subnet)
+        choices = self.space.genes[index].choices
+        place = choices.index(values[index]) + direction
+        if not 0 <= place < len(choices):
+            return None
+        values[index] = choices[place]
+        return self.space.subnet(values)
+
+
+def _bounds(name: str, bounds: Sequence[float | None]) -> tuple[float, float]:
+    if isinstance(bounds, (str, Mapping)) or not hasattr(bounds, '__len__') or len(bounds) != 2:
+        raise InputError(f'constraints: {name} is {bounds!r}; expected (low, high), None for no bound')
+    if any(isinstance(bound, bool) or not isinstance(bound, (int, float, type(None))) for bound in bounds):
+        raise InputError(f'constraints: {name} is {bounds!r}; expected numbers or None')
+    low = 0.0 if bounds[0] is None else bounds[0]
+    high = float('inf') if bounds[1] is None else bounds[1]
+    if not low <= high:
+        raise InputError(f'constraints: {name} is ({low}, {high}): the lower bound is above the upper one')
+    return low, high
