@@ -1,0 +1,36 @@
+# make demo and make test do all the set-up there is: a virtual environment with the exact set of requirements.txt.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+
+.PHONY: help install demo test test-all lint
+
+help:
+	@echo 'make demo      train, search, export and test on real images (minutes, on a CPU)'
+	@echo 'make test      the tests'
+	@echo 'make test-all  the tests with the slow ones'
+	@echo 'make lint      ruff'
+	@echo 'make install   only the virtual environment; PYTHON=python3.12 chooses the interpreter'
+
+install: $(VENV)/.installed
+
+$(VENV)/.installed: requirements.txt setup.py
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not ((3, 10) <= v <= (3, 12)) and "Python 3.10 to 3.12 is needed, $(PYTHON) is %d.%d; set PYTHON=..." % v)'
+	@echo 'installing into $(VENV): a few minutes, mostly for torch'
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r requirements.txt
+	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: install
+	@$(BIN)/python tools/demo.py
+
+test: install
+	$(BIN)/python -m pytest -m 'not slow'
+
+test-all: install
+	$(BIN)/python -m pytest
+
+lint: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .

@@ -1,0 +1,28 @@
+# ImageNet: training images divided into 'train' and a held-out 'search' part of about 10,000, which scores candidates;
+# the validation images are the test set and are seen by no search. A leading underscore marks pieces for other configs.
+_train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='AutoAugment', policies='imagenet', hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
+    dict(type='PackClsInputs'),
+]
+_test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='ResizeEdge', scale=256, edge='short', backend='pillow', interpolation='bicubic'),
+    dict(type='CenterCrop', crop_size=224),
+    dict(type='PackClsInputs'),
+]
+_train_images = dict(type='ImageNet', data_root='data/imagenet', ann_file='meta/train.txt', data_prefix='train')
+_split = dict(type='mmrazor_bignas.StratifiedSplit', parts=dict(search=1 / 128), seed=0)
+
+_train_set = dict(**_split, part='train', dataset=dict(**_train_images, pipeline=_train_pipeline))
+_search_set = dict(**_split, part='search', dataset=dict(**_train_images, pipeline=_test_pipeline))
+_test_set = dict(
+    type='ImageNet',
+    data_root='data/imagenet',
+    ann_file='meta/val.txt',
+    data_prefix='val',
+    pipeline=_test_pipeline,
+)
+_evaluator = dict(type='Accuracy', topk=(1, 5))

@@ -1,0 +1,17 @@
+# What every run has in common.
+custom_imports = dict(imports=['mmrazor_bignas.registry'], allow_failed_imports=False)
+default_scope = 'mmcls'
+default_hooks = dict(
+    logger=dict(type='LoggerHook', interval=100),
+    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+)
+custom_hooks = [
+    dict(type='mmrazor_bignas.LabelCheckHook'),
+    dict(type='mmrazor_bignas.LossGuardHook'),
+    dict(type='mmrazor_bignas.PlainCheckpointHook'),
+    dict(type='mmrazor_bignas.ProgressBarHook'),
+]
+model_wrapper_cfg = dict(type='mmrazor_bignas.SandwichDistributedDataParallel')
+env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+log_level = 'INFO'
+randomness = dict(seed=0)

@@ -1,0 +1,93 @@
+# The AttentiveMobileNetV3 space (AttentiveNAS, arXiv:2011.09011, table 7): 440,301,256,704 subnets.
+algorithm = dict(
+    architecture=dict(
+        type='mmrazor_bignas.SearchableImageClassifier',
+        data_preprocessor=dict(
+            # RGB, ImageNet's mean and standard deviation.
+            mean=[123.675, 116.28, 103.53],
+            std=[58.395, 57.12, 57.375],
+            to_rgb=True,
+        ),
+        backbone=dict(
+            type='mmrazor_bignas.AttentiveMobileNetV3',
+            drop_path_rate=0.2,
+            drop_path_stages=2,
+            search_space=dict(
+                resolution=[192, 224, 256, 288],
+                stem=[16, 24],
+                stages=[
+                    dict(
+                        name='mb1',
+                        width=[16, 24],
+                        depth=[1, 2],
+                        kernel_size=[3, 5],
+                        expand_ratio=[1],
+                        stride=1,
+                        se=False,
+                    ),
+                    dict(
+                        name='mb2',
+                        width=[24, 32],
+                        depth=[3, 4, 5],
+                        kernel_size=[3, 5],
+                        expand_ratio=[4, 5, 6],
+                        stride=2,
+                        se=False,
+                    ),
+                    dict(
+                        name='mb3',
+                        width=[32, 40],
+                        depth=[3, 4, 5, 6],
+                        kernel_size=[3, 5],
+                        expand_ratio=[4, 5, 6],
+                        stride=2,
+                        se=True,
+                    ),
+                    dict(
+                        name='mb4',
+                        width=[64, 72],
+                        depth=[3, 4, 5, 6],
+                        kernel_size=[3, 5],
+                        expand_ratio=[4, 5, 6],
+                        stride=2,
+                        se=False,
+                    ),
+                    dict(
+                        name='mb5',
+                        width=[112, 120, 128],
+                        depth=[3, 4, 5, 6, 7, 8],
+                        kernel_size=[3, 5],
+                        expand_ratio=[4, 5, 6],
+                        stride=1,
+                        se=True,
+                    ),
+                    dict(
+                        name='mb6',
+                        width=[192, 200, 208, 216],
+                        depth=[3, 4, 5, 6, 7, 8],
+                        kernel_size=[3, 5],
+                        expand_ratio=[6],
+                        stride=2,
+                        se=True,
+                    ),
+                    dict(
+                        name='mb7',
+                        width=[216, 224],
+                        depth=[1, 2],
+                        kernel_size=[3, 5],
+                        expand_ratio=[6],
+                        stride=1,
+                        se=True,
+                    ),
+                ],
+                head=[1792, 1984],
+            ),
+        ),
+        head=dict(
+            type='mmrazor_bignas.DynamicLinearClsHead',
+            num_classes=1000,
+            dropout=0.2,
+            loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+        ),
+    ),
+)

@@ -1,0 +1,36 @@
+"""Cut a calibrated static subnet out of a trained supernet.
+
+python tools/export_subnet.py CONFIG CHECKPOINT --mutable-cfg FILE.yaml --out FILE.pth
+"""
+
+import argparse
+from pathlib import Path
+
+from mmrazor_bignas.api import load_static
+from mmrazor_bignas.engine.checkpoints import save_atomically, subnet_checkpoint
+from mmrazor_bignas.engine.runner import add_cfg_options, load_config, run_tool
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='export_subnet.py', description='Export a calibrated static subnet.')
+    parser.add_argument('config', help='config of a subnet, training or search; says what to calibrate on')
+    parser.add_argument('checkpoint', help="the trained supernet's checkpoint")
+    parser.add_argument(
+        '--mutable-cfg', required=True, help="the subnet: a YAML file, 'min', 'max' or a published name"
+    )
+    parser.add_argument('--out', required=True, help='the file to write')
+    add_cfg_options(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    model, found = load_static(load_config(args.config, args.cfg_options), args.mutable_cfg, args.checkpoint)
+    checkpoint = subnet_checkpoint(model, metrics={})
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    save_atomically(checkpoint, args.out)
+    how = 'extracted and calibrated' if found == 'supernet' else 'was exported before, copied'
+    print(f'{args.out}: {how}; {checkpoint["meta"]["flops"]:,} FLOPs, {checkpoint["meta"]["params"]:,} params')
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())

@@ -1,0 +1,43 @@
+"""Test one subnet from an exported subnet's or a supernet's checkpoint.
+
+python tools/test.py CONFIG CHECKPOINT [--out FILE.json] [--cfg-options algorithm.mutable_cfg=FILE.yaml ...]
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+
+from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config, run_tool
+from mmrazor_bignas.errors import InputError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='test.py', description='Test one subnet.')
+    parser.add_argument('config', help='config of a subnet')
+    parser.add_argument('checkpoint', help="an exported subnet's or a supernet's checkpoint")
+    parser.add_argument('--eval', nargs='+', choices=['accuracy'], default=['accuracy'], help='what to measure')
+    parser.add_argument('--out', help='write metrics, FLOPs and params to this JSON file')
+    add_common_arguments(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.out and Path(args.out).suffix != '.json':
+        raise InputError(f'--out {args.out}: results are written as JSON; expected a name that ends in .json')
+    cfg = load_config(args.config, args.cfg_options, args.work_dir)
+    if 'test_cfg' not in cfg:
+        raise InputError(f'{args.config}: has no test_cfg; test.py needs the config of a subnet')
+    cfg.test_cfg.checkpoint = args.checkpoint
+    runner = build_runner(cfg, args.launcher)
+    metrics = runner.test()
+    if args.out and is_main_process():
+        result = {**metrics, 'found': runner.test_loop.found, 'subnet': unwrapped(runner.model).subnet.to_dict()}
+        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+        Path(args.out).write_text(json.dumps(result) + '\n')
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())

@@ -1,0 +1,69 @@
+"""Train a supernet, or search one: what happens is in the config.
+
+python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE] [--resume [auto|FILE]] [--cfg-options KEY=VALUE ...]
+"""
+
+import argparse
+
+from mmengine.config import Config
+
+from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config, run_tool
+from mmrazor_bignas.errors import InputError
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='train.py', description='Train a supernet, or search a trained one.')
+    parser.add_argument('config', help='config of a training or a search')
+    parser.add_argument('work_dir_word', nargs='?', metavar='WORK_DIR', help='the same as --work-dir')
+    parser.add_argument('--checkpoint', help='weights to start from; a search needs the trained supernet here')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        metavar='auto|FILE',
+        help='go on: a training from the newest checkpoint of the work dir or from FILE, a search with its history',
+    )
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast for the forward passes')
+    parser.add_argument('--no-validate', action='store_true', help='do not validate while training')
+    parser.add_argument(
+        '--auto-scale-lr', action='store_true', help='scale the learning rate to the total batch size (linear rule)'
+    )
+    add_common_arguments(parser)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    cfg = load_config(args.config, args.cfg_options, args.work_dir or args.work_dir_word)
+    (train if 'train_cfg' in cfg else search)(cfg, args)
+
+
+def train(cfg: Config, args: argparse.Namespace) -> None:
+    if args.no_validate:
+        for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+            cfg.pop(key, None)
+    if args.amp:
+        cfg.optim_wrapper.type = 'mmrazor_bignas.BFloat16OptimWrapper'
+    if args.auto_scale_lr:
+        cfg.auto_scale_lr.enable = True
+    cfg.load_from = args.checkpoint
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    build_runner(cfg, args.launcher).train()
+
+
+def search(cfg: Config, args: argparse.Namespace) -> None:
+    for option in ('amp', 'no_validate', 'auto_scale_lr'):
+        if getattr(args, option):
+            raise InputError(f'--{option.replace("_", "-")} is for training; {args.config} is a search')
+    if args.resume not in (None, 'auto'):
+        raise InputError('--resume FILE is for training; a search goes on with the history of its work dir: --resume')
+    if not args.checkpoint:
+        raise InputError(f'{args.config} is a search and needs --checkpoint FILE, the trained supernet')
+    cfg.load_from = args.checkpoint
+    cfg.val_cfg.resume = args.resume is not None
+    build_runner(cfg, args.launcher).val()
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())
