@@ -1,0 +1,126 @@
+"""What many tests share: one tiny, enumerable search space and a classifier and algorithm on it."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+
+TINY_ROWS = {
+    'resolution': [16, 24, 32],
+    'stem': [8, 16],
+    'stages': [
+        {
+            'name': 'mb1',
+            'width': [8, 16],
+            'depth': [1, 2],
+            'kernel_size': [3, 5],
+            'expand_ratio': [1],
+            'stride': 1,
+            'se': False,
+        },
+        {
+            'name': 'mb2',
+            'width': [16, 24],
+            'depth': [1, 2],
+            'kernel_size': [3, 5],
+            'expand_ratio': [4, 6],
+            'stride': 2,
+            'se': True,
+        },
+    ],
+    'head': [32, 40],
+}
+TINY_CLASSES = 4
+
+
+@pytest.fixture
+def tiny_rows() -> dict:
+    """The tiny space's table, free to be changed."""
+    return copy.deepcopy(TINY_ROWS)
+
+
+@pytest.fixture(scope='session')
+def tiny_space():
+    from mmrazor_bignas.search_space import SearchSpace
+
+    return SearchSpace.from_dict(copy.deepcopy(TINY_ROWS))
+
+
+@pytest.fixture(scope='session')
+def imagenet_space():
+    """The space of the three main configs."""
+    from mmengine.config import Config
+
+    from mmrazor_bignas.search_space import SearchSpace
+
+    cfg = Config.fromfile(ROOT / 'configs/_base_/nas_backbones/attentive_mobilenet_v3_supernet.py')
+    return SearchSpace.from_dict(cfg.algorithm.architecture.backbone.search_space)
+
+
+@pytest.fixture
+def tiny_architecture() -> dict:
+    """Config of the tiny supernet's classifier."""
+    return {
+        'type': 'mmrazor_bignas.SearchableImageClassifier',
+        'data_preprocessor': {'mean': [127.5] * 3, 'std': [64.0] * 3},
+        'backbone': {
+            'type': 'mmrazor_bignas.AttentiveMobileNetV3',
+            'search_space': copy.deepcopy(TINY_ROWS),
+            'drop_path_rate': 0.2,
+        },
+        'head': {
+            'type': 'mmrazor_bignas.DynamicLinearClsHead',
+            'num_classes': TINY_CLASSES,
+            'dropout': 0.2,
+            'loss': {'type': 'mmcls.LabelSmoothLoss', 'label_smooth_val': 0.1, 'mode': 'original'},
+        },
+    }
+
+
+@pytest.fixture
+def tiny_supernet(tiny_architecture):
+    """A tiny supernet with random weights, none of them zero."""
+    import torch
+
+    from mmrazor_bignas.registry import MODELS
+
+    torch.manual_seed(0)
+    supernet = MODELS.build(tiny_architecture)
+    randomise(supernet)
+    return supernet
+
+
+@pytest.fixture
+def tiny_algorithm(tiny_architecture):
+    """BigNAS on the tiny supernet, with random weights."""
+    import torch
+
+    from mmrazor_bignas.registry import MODELS
+
+    torch.manual_seed(0)
+    algorithm = MODELS.build(
+        {
+            'type': 'mmrazor_bignas.BigNAS',
+            'architecture': tiny_architecture,
+            'sampler': {'type': 'mmrazor_bignas.SandwichSampler', 'num_random': 2, 'seed': 0},
+            'distillation': {'type': 'mmrazor_bignas.KLDistillation'},
+        }
+    )
+    randomise(algorithm)
+    return algorithm
+
+
+def randomise(module) -> None:
+    """Batch normalisation as after some training: with gamma 0 and fresh statistics many mistakes would not show."""
+    import torch
+
+    for norm in module.modules():
+        if isinstance(norm, torch.nn.BatchNorm2d):
+            torch.nn.init.uniform_(norm.weight, 0.5, 1.5)
+            torch.nn.init.normal_(norm.bias, std=0.1)
+            norm.running_mean.normal_(std=0.1)
+            norm.running_var.uniform_(0.5, 1.5)
