@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -74,3 +75,42 @@ def relative_error(ours: torch.Tensor, reference: torch.Tensor) -> float:
     """Largest deviation over the reference's largest magnitude."""
     scale = reference.abs().max().clamp(min=1e-12)
     return float((ours.double() - reference.double()).abs().max() / scale)
+
+
+def space_rows(meta: dict) -> dict:
+    """The reduced search space as our table."""
+    rows = meta['supernet']
+    stages = [
+        {
+            'name': name,
+            'width': rows[name]['c'],
+            'depth': rows[name]['d'],
+            'kernel_size': rows[name]['k'],
+            'expand_ratio': rows[name]['t'],
+            'stride': rows[name]['s'],
+            'se': rows[name]['se'],
+        }
+        for name in (f'mb{i}' for i in range(1, 8))
+    ]
+    return {
+        'resolution': rows['resolutions'],
+        'stem': rows['first_conv']['c'],
+        'stages': stages,
+        'head': rows['last_conv']['c'],
+    }
+
+
+def load(classifier: torch.nn.Module, only: Callable[[str], bool] = lambda key: True) -> None:
+    """Fill a classifier of the reduced space with the reference's weights (those whose key ``only`` accepts)."""
+    state = classifier.state_dict()
+    reference = load_state([max(stage.depth) for stage in classifier.search_space.stages])
+    classifier.load_state_dict({key: reference[key] if only(key) else value for key, value in state.items()})
+
+
+class Batches(list):
+    """Batches of images in the form of a data loader's, all of them on every rank."""
+
+    world_size = 1
+
+    def __init__(self, batches: list[torch.Tensor]) -> None:
+        super().__init__({'inputs': batch} for batch in batches)

@@ -19,7 +19,7 @@ def extract_calibrated(
     supernet: SearchableImageClassifier, subnet: SubnetSpec, calibration: FixedBatches
 ) -> SearchableImageClassifier:
     """The static network of a subnet as it is scored, exported and deployed."""
-    static = extract_subnet(supernet, subnet)
+    static = extract_subnet(supernet, subnet).to(memory_format=torch.channels_last)
     calibrate_batch_norm(static, calibration)
     return static
 

@@ -24,7 +24,6 @@ def inherit_weights(subnet: nn.Module, supernet_state: Mapping[str, Tensor]) -> 
 
 def extract_subnet(supernet: SearchableImageClassifier, subnet: SubnetSpec) -> SearchableImageClassifier:
     """A static classifier with the weights of ``subnet``, on the supernet's device, in eval mode. Not calibrated."""
-    device = next(supernet.parameters()).device
-    static = supernet.twin(subnet).to(device, memory_format=torch.channels_last)
+    static = supernet.twin(subnet).to(next(supernet.parameters()).device)
     inherit_weights(static, supernet.state_dict())
     return static.eval()
