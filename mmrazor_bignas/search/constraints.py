@@ -7,7 +7,7 @@ from dataclasses import fields
 from random import Random
 
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec
+from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, extreme_subnets
 
 COST_NAMES = tuple(field.name for field in fields(Cost))
 
@@ -30,13 +30,17 @@ class Constraints:
         self, space: SearchSpace, cost: Callable[[SubnetSpec], Cost], ranges: Mapping[str, Sequence[float | None]]
     ) -> None:
         self.space, self.cost = space, cost
+        if not isinstance(ranges, Mapping):
+            raise InputError(f'constraints: {ranges!r}; expected name -> (low, high), e.g. dict(flops=(0, 700e6))')
         self.ranges: dict[str, tuple[float, float]] = {}
-        smallest, largest = cost(space.smallest), cost(space.largest)
+        self._extremes: list[SubnetSpec] = []
         for name, bounds in ranges.items():
             if name not in COST_NAMES:
                 raise InputError(f'constraints: {name!r} is unknown; expected some of {list(COST_NAMES)}')
             low, high = _bounds(name, bounds)
-            least, most = getattr(smallest, name), getattr(largest, name)
+            extremes = extreme_subnets(space, lambda subnet, name=name: getattr(cost(subnet), name))
+            least, most = (getattr(cost(subnet), name) for subnet in extremes)
+            self._extremes += extremes
             if high < least or low > most:
                 raise InputError(
                     f'constraints: no subnet has {name} in [{low:,.0f}, {high:,.0f}]; '
@@ -60,7 +64,8 @@ class Constraints:
         """Walk to a feasible subnet: one random gene, one choice smaller (or larger), as long as it is needed.
 
         Returns:
-            A feasible subnet, or None where the walk did not find one within as many steps as the space has choices.
+            A feasible subnet; None where as many steps as the space has choices did not find one, and the cheapest and
+            dearest subnets are not feasible either.
         """
         for _ in range(sum(len(gene.choices) for gene in self.space.genes)):
             excess = self.excess(subnet)
@@ -68,9 +73,9 @@ class Constraints:
                 return subnet
             moves = [i for i in range(len(self.space.genes)) if self._step(subnet, i, -excess)]
             if not moves:
-                return None
+                break
             subnet = self._step(subnet, rng.choice(moves), -excess)
-        return subnet if self.feasible(subnet) else None
+        return next((subnet for subnet in (subnet, *self._extremes) if self.feasible(subnet)), None)
 
     def grow(self, subnet: SubnetSpec, rng: Random) -> SubnetSpec:
         """Enlarge a feasible subnet, but its resolution, by random single steps until none is feasible."""
@@ -96,7 +101,7 @@ class Constraints:
 
 
 def _bounds(name: str, bounds: Sequence[float | None]) -> tuple[float, float]:
-    if isinstance(bounds, (str, Mapping)) or not hasattr(bounds, '__len__') or len(bounds) != 2:
+    if not isinstance(bounds, (list, tuple)) or len(bounds) != 2:
         raise InputError(f'constraints: {name} is {bounds!r}; expected (low, high), None for no bound')
     if any(isinstance(bound, bool) or not isinstance(bound, (int, float, type(None))) for bound in bounds):
         raise InputError(f'constraints: {name} is {bounds!r}; expected numbers or None')

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from itertools import islice
 from random import Random
 
 from mmrazor_bignas.errors import InputError
@@ -12,6 +14,8 @@ from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
 TRIES_PER_CANDIDATE = 50
+# In a space of at most so many subnets, what random tries miss is found by going through all.
+ENUMERABLE = 20_000
 
 
 @TASK_UTILS.register_module()
@@ -49,7 +53,7 @@ class Evolution:
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise InputError(f'evolution: {name} is {value!r}; expected an integer of 1 or more')
         for name, value in (('mutation_probability', mutation_probability), ('crossover_share', crossover_share)):
-            if not 0 <= value <= 1:
+            if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
                 raise InputError(f'evolution: {name} is {value!r}; expected 0 to 1')
         self.space, self.constraints = search_space, constraints
         self.population, self.parents = population, parents
@@ -74,6 +78,9 @@ class Evolution:
                 found[subnet] = None
             if len(found) == self.population:
                 break
+        if len(found) < self.population and self.space.size <= ENUMERABLE:
+            left = (s for s in self.space.enumerate() if s not in self.scores and s not in found)
+            found |= dict.fromkeys(islice(filter(self.constraints.feasible, left), self.population - len(found)))
         if not found and not self.scores:
             raise InputError(
                 f'constraints: no subnet within {self.constraints.ranges} was found in '
@@ -88,10 +95,15 @@ class Evolution:
         self.generation += 1
 
     def best(self, count: int = 1) -> list[SubnetSpec]:
-        """The best subnets told so far, best first; of equal ones the cheaper first."""
+        """The best subnets told so far, best first; of equal ones the cheaper first; NaN is worst."""
 
         def rank(subnet: SubnetSpec) -> tuple:
-            return -self.scores[subnet], self.constraints.cost(subnet).flops, self.space.values(subnet)
+            score = self.scores[subnet]
+            return (
+                math.inf if math.isnan(score) else -score,
+                self.constraints.cost(subnet).flops,
+                self.space.values(subnet),
+            )
 
         return sorted(self.scores, key=rank)[:count]
 

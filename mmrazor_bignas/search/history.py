@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -51,62 +52,74 @@ class History:
         self.records[subnet] = dict(record)
 
     def _append(self, line: Mapping) -> None:
-        with open(self.path, 'a') as file:
-            file.write(json.dumps(line) + '\n')
+        with open(self.path, 'ab') as file:
+            file.write(_line(line))
             file.flush()
             os.fsync(file.fileno())
 
     def _read(self) -> None:
         content = self.path.read_bytes()
-        complete, _, half = content.rpartition(b'\n')
-        if half:
-            self.notes.append(f'{self.path}: dropped a half-written last line; its candidate is evaluated again')
-            os.truncate(self.path, len(content) - len(half))
-        lines = complete.split(b'\n') if complete else []
-        if not lines:
+        first, *lines, half = content.split(b'\n') if b'\n' in content else (None, content)
+        if first is None:
+            # Cut off within its first line, or empty: begins anew, unless it is somebody else's.
+            if not _line(self._header).startswith(half):
+                raise InputError(f'{self.path}: not a search history')
+            os.truncate(self.path, 0)
             self._append(self._header)
             return
-        header = self._parse(1, lines[0])
+        header = _header(self.path, first)
         if header != self._header:
             keys = [key for key in {**self._header, **header} if header.get(key) != self._header.get(key)]
             raise InputError(
                 f'{self.path}: the history of another search: {keys} differ; search without --resume, or elsewhere'
             )
-        for number, line in enumerate(lines[1:], 2):
-            record = self._parse(number, line)
-            subnet = SubnetSpec.from_dict(record.pop('subnet', None), source=f'{self.path}, line {number}')
-            if not isinstance(record.get('score'), (int, float)):
-                raise InputError(f'{self.path}, line {number}: has no number "score"')
-            self.records[subnet] = record
-
-    def _parse(self, number: int, line: bytes) -> dict:
-        try:
-            value = json.loads(line)
-        except ValueError as error:
-            raise InputError(f'{self.path}, line {number}: no JSON; a history has one JSON object per line') from error
-        if not isinstance(value, dict):
-            raise InputError(f'{self.path}, line {number}: expected a JSON object')
-        return value
+        self.records = dict(_record(self.path, number, line) for number, line in enumerate(lines, 2))
+        if half:
+            self.notes.append(f'{self.path}: dropped a half-written last line; its candidate is evaluated again')
+            os.truncate(self.path, len(content) - len(half))
 
 
 def read_history(path: str | Path) -> dict[SubnetSpec, dict]:
     """The records of a finished or running search, for looking at them.
 
     Raises:
-        InputError: The file is missing or no history.
+        InputError: The file is missing or no history, or has a foreign line.
     """
     path = Path(path)
     if not path.is_file():
         raise InputError(f'{path}: no such history')
-    records = {}
-    for number, line in enumerate(path.read_text().splitlines(), 1):
-        try:
-            record = json.loads(line)
-        except ValueError:
-            continue  # a line being written
-        if number == 1:
-            if not isinstance(record, dict) or record.get('format') != FORMAT:
-                raise InputError(f'{path}: not a search history')
-            continue
-        records[SubnetSpec.from_dict(record.pop('subnet'), f'{path}, line {number}')] = record
-    return records
+    first, *lines = path.read_bytes().split(b'\n')
+    _header(path, first)
+    # What follows the last line break is empty, or being written.
+    return dict(_record(path, number, line) for number, line in enumerate(lines[:-1], 2))
+
+
+def _line(value: Mapping) -> bytes:
+    return json.dumps(value).encode() + b'\n'
+
+
+def _parse(path: Path, number: int, line: bytes) -> dict:
+    try:
+        value = json.loads(line)
+    except ValueError as error:
+        raise InputError(f'{path}, line {number}: no JSON; a history has one JSON object per line') from error
+    if not isinstance(value, dict):
+        raise InputError(f'{path}, line {number}: expected a JSON object')
+    return value
+
+
+def _header(path: Path, line: bytes) -> dict:
+    header = _parse(path, 1, line)
+    if header.get('format') != FORMAT:
+        raise InputError(f'{path}: not a search history; its first line has no "format": "{FORMAT}"')
+    return header
+
+
+def _record(path: Path, number: int, line: bytes) -> tuple[SubnetSpec, dict]:
+    record = _parse(path, number, line)
+    subnet = SubnetSpec.from_dict(record.pop('subnet', None), source=f'{path}, line {number}')
+    for key in ('score', 'flops', 'params'):
+        value = record.get(key)
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+            raise InputError(f'{path}, line {number}: "{key}" is {value!r}; expected a number')
+    return subnet, record

@@ -1,6 +1,6 @@
 """What can be chosen, what was chosen, what it means and what it costs. No torch."""
 
-from mmrazor_bignas.search_space.estimator import CONVENTION, Cost, estimate
+from mmrazor_bignas.search_space.estimator import CONVENTION, Cost, estimate, extreme_subnets
 from mmrazor_bignas.search_space.net_spec import BlockSpec, ConvSpec, NetSpec, envelope, make_divisible, resolve
 from mmrazor_bignas.search_space.space import Gene, SearchSpace, Stage
 from mmrazor_bignas.search_space.subnet import ROWS, SubnetSpec
@@ -18,6 +18,7 @@ __all__ = [
     'SubnetSpec',
     'envelope',
     'estimate',
+    'extreme_subnets',
     'make_divisible',
     'resolve',
 ]

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 
 from mmrazor_bignas.search_space.net_spec import NetSpec
+from mmrazor_bignas.search_space.space import SearchSpace
+from mmrazor_bignas.search_space.subnet import SubnetSpec
 
 CONVENTION = (
     "FLOPs are multiply-adds of convolutions (squeeze-and-excite's included) and the linear layer at the subnet's own "
@@ -36,3 +39,28 @@ def estimate(net: NetSpec, num_classes: int) -> Cost:
         flops += weights * side * side
         params += weights + out * (conv.bias + 2 * has_bn)
     return Cost(flops, params)
+
+
+def extreme_subnets(space: SearchSpace, cost: Callable[[SubnetSpec], float]) -> tuple[SubnetSpec, SubnetSpec]:
+    """The cheapest and the dearest subnet of a space, exactly.
+
+    Every gene but width makes a subnet dearer as it grows. A wider stage may be cheaper, where it saves a shortcut
+    convolution; since a layer's cost depends on its own two widths alone, the best chain of widths up to a stage is,
+    for each width of that stage, found from the best chains up to the stage before (dynamic programming).
+
+    Args:
+        space: The search space.
+        cost: FLOPs or params of a subnet, as :func:`estimate` gives them.
+    """
+    widths = [gene.choices for gene in space.genes if gene.row == 'width']
+    found = []
+    for base, pick in ((space.smallest, min), (space.largest, max)):
+
+        def with_widths(head: tuple[int, ...], base: SubnetSpec = base) -> SubnetSpec:
+            return replace(base, width=head + base.width[len(head) :])
+
+        chains: list[tuple[int, ...]] = [()]
+        for choices in widths:
+            chains = [pick([(*c, width) for c in chains], key=lambda c: cost(with_widths(c))) for width in choices]
+        found.append(pick(map(with_widths, chains), key=cost))
+    return found[0], found[1]

@@ -81,8 +81,8 @@ class SearchSpace:
         self.resolution = _choices('resolution', resolution)
         self.stem = _choices('stem', stem)
         self.head = _choices('head', head)
-        if not stages:
-            raise InputError('search space: stages is empty, at least one stage is needed')
+        if not isinstance(stages, (list, tuple)) or not stages:
+            raise InputError(f'search space: stages is {stages!r}; expected a list of one row or more')
         self.stages = tuple(_stage(i, stage) for i, stage in enumerate(stages))
 
     @classmethod
@@ -90,6 +90,8 @@ class SearchSpace:
         """Build a space from the ``search_space`` table of a config; a SearchSpace is returned as it is."""
         if isinstance(rows, SearchSpace):
             return rows
+        if not isinstance(rows, Mapping):
+            raise InputError(f'search space: expected a table with resolution, stem, stages and head, found {rows!r}')
         expected = {'resolution', 'stem', 'stages', 'head'}
         if set(rows) != expected:
             raise InputError(
@@ -209,18 +211,20 @@ class SearchSpace:
         return f'SearchSpace({len(self.stages)} stages, {self.size:,} subnets)'
 
 
-def _choices(name: str, values: Sequence[int]) -> tuple[int, ...]:
-    values = (values,) if isinstance(values, int) else tuple(values)
-    if not values or any(isinstance(v, bool) or not isinstance(v, int) or v < 1 for v in values):
-        raise InputError(f'search space: {name} is {list(values)}; expected one or more positive integers')
-    if list(values) != sorted(set(values)):
-        raise InputError(f'search space: {name} is {list(values)}; expected distinct values in ascending order')
-    return values
+def _choices(name: str, values: int | Sequence[int]) -> tuple[int, ...]:
+    row = (values,) if isinstance(values, int) else values
+    if not isinstance(row, (list, tuple)) or not row or any(type(v) is not int or v < 1 for v in row):
+        raise InputError(f'search space: {name} is {values!r}; expected one or more positive integers')
+    if list(row) != sorted(set(row)):
+        raise InputError(f'search space: {name} is {values!r}; expected distinct values in ascending order')
+    return tuple(row)
 
 
 def _stage(index: int, row: Mapping | Stage) -> Stage:
     if isinstance(row, Stage):
         row = vars(row)
+    if not isinstance(row, Mapping):
+        raise InputError(f'search space: stage {index + 1} is {row!r}; expected a row with width, depth, ...')
     name = row.get('name', f'stage{index + 1}')
     known = Stage.__dataclass_fields__.keys()
     unknown = set(row) - set(known)
@@ -229,8 +233,10 @@ def _stage(index: int, row: Mapping | Stage) -> Stage:
         raise InputError(
             f'search space: {name} has unknown keys {sorted(unknown)}, misses {sorted(missing)}; known: {sorted(known)}'
         )
-    stride, se = row.get('stride', 1), bool(row.get('se', False))
-    if stride not in (1, 2):
+    stride, se = row.get('stride', 1), row.get('se', False)
+    if type(se) is not bool:
+        raise InputError(f'search space: {name}.se is {se!r}; expected True or False')
+    if type(stride) is not int or stride not in (1, 2):
         raise InputError(f'search space: {name}.stride is {stride}; expected 1 or 2')
     mutables = {key: _choices(f'{name}.{key}', row[key]) for key in ('width', 'depth', 'kernel_size', 'expand_ratio')}
     if any(k % 2 == 0 for k in mutables['kernel_size']):

@@ -71,7 +71,7 @@ class SubnetSpec:
             rows = yaml.safe_load(Path(path).read_text())
         except OSError as error:
             raise InputError(f'{path}: cannot read the subnet YAML: {error.strerror}') from error
-        except (yaml.YAMLError, UnicodeDecodeError) as error:
+        except (yaml.YAMLError, ValueError) as error:  # a malformed date is a ValueError
             raise InputError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
         return cls.from_dict(rows, source=str(path))
 

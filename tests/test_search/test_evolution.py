@@ -141,20 +141,22 @@ def test_children_come_from_the_best(evolution, tiny_space):
     def distance(subnet):
         return sum(a != b for a, b in zip(tiny_space.values(subnet), tiny_space.values(parent), strict=True))
 
-    strategy = evolution(flops=(None, None), parents=1, population=12, mutation_probability=0.1)
+    strategy = evolution(flops=(None, None), parents=1, population=24, mutation_probability=0.2)
     strategy.tell({**{tiny_space.sample(Random(i)): 0.0 for i in range(20)}, parent: 1.0})
-    assert sum(distance(subnet) <= 2 for subnet in strategy.ask()) >= 6
+    # Of as many random subnets, at most two are that near.
+    assert sum(distance(subnet) <= 2 for subnet in strategy.ask()) >= 8
 
 
 def test_crossed_children_take_both_parents_genes(evolution, tiny_space):
-    a, b = tiny_space.smallest, tiny_space.largest
-    strategy = evolution(flops=(None, None), parents=2, population=40, mutation_probability=0, crossover_share=1)
+    a = tiny_space.smallest
+    b = replace(a, width=(16, 16, 24, 40), depth=(2, 2))
+    strategy = evolution(flops=(None, None), parents=2, population=16, mutation_probability=0, crossover_share=1)
     strategy.tell({a: 1.0, b: 1.0})
     pairs = list(zip(tiny_space.values(a), tiny_space.values(b), strict=True))
     children = [tiny_space.values(subnet) for subnet in strategy.ask()]
     crossed = [child for child in children if all(value in pair for value, pair in zip(child, pairs, strict=True))]
-    assert len(children) == 40
-    assert len(crossed) >= 30
+    # One of 24 random subnets would pass for a child.
+    assert len(crossed) >= 10
 
 
 def test_best_first_and_of_equal_ones_the_cheaper(evolution, tiny_space):
