@@ -6,11 +6,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.registry import init_default_scope
 
 from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
 from mmrazor_bignas.engine.loops import calibration_batches
 from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, Subnet
 from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.search_space.lookup import CONFIG_ROOT
@@ -36,7 +38,7 @@ def get_subnet(
             another network.
     """
     model, _ = load_static(load_config(str(config)), mutable_cfg, checkpoint)
-    return model
+    return model.cpu()
 
 
 def load_static(
@@ -47,14 +49,18 @@ def load_static(
     Calibration data are those of the config's test loop, or of its validation or search loop.
     """
     init_default_scope(cfg.get('default_scope', 'mmcls'))
-    model = Subnet(cfg.algorithm.architecture, mutable_cfg)
+    model = Subnet(cfg.algorithm.architecture, mutable_cfg).to(get_device())
     found = None
     if checkpoint is not None:
         loop = cfg.get('test_cfg') or cfg.get('val_cfg')
+        if not loop or 'calibrate_dataloader' not in loop:
+            raise InputError('the config has no test_cfg or val_cfg with calibrate_dataloader: what to calibrate on')
         found = load_subnet(
             model,
             read_checkpoint(checkpoint),
             str(checkpoint),
-            lambda: calibration_batches(loop.calibrate_dataloader, loop.calibrate_sample_num, loop.get('seed', 0)),
+            lambda: calibration_batches(
+                loop.calibrate_dataloader, loop.calibrate_sample_num, loop.get('seed', 0), cache=False
+            ),
         )
     return model.eval(), found

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+pytest_plugins = ['tiny_imagenet']
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY_ROWS = {

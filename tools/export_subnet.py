@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 
 from mmrazor_bignas.api import load_static
-from mmrazor_bignas.engine.checkpoints import save_atomically, subnet_checkpoint
+from mmrazor_bignas.engine.checkpoints import read_checkpoint, save_atomically, subnet_checkpoint
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config, run_tool
 
 
@@ -25,7 +25,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     model, found = load_static(load_config(args.config, args.cfg_options), args.mutable_cfg, args.checkpoint)
-    checkpoint = subnet_checkpoint(model, metrics={})
+    metrics = read_checkpoint(args.checkpoint)['meta'].get('metrics', {}) if found == 'subnet' else {}
+    checkpoint = subnet_checkpoint(model, metrics)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     save_atomically(checkpoint, args.out)
     how = 'extracted and calibrated' if found == 'supernet' else 'was exported before, copied'

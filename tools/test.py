@@ -18,6 +18,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='test.py', description='Test one subnet.')
     parser.add_argument('config', help='config of a subnet')
     parser.add_argument('checkpoint', help="an exported subnet's or a supernet's checkpoint")
+    # The third command has it; the metrics are the config's test_evaluator.
     parser.add_argument('--eval', nargs='+', choices=['accuracy'], default=['accuracy'], help='what to measure')
     parser.add_argument('--out', help='write metrics, FLOPs and params to this JSON file')
     add_common_arguments(parser)

@@ -6,6 +6,7 @@ python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE] [--resume [aut
 import argparse
 
 from mmengine.config import Config
+from mmengine.runner import find_latest_checkpoint
 
 from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config, run_tool
 from mmrazor_bignas.errors import InputError
@@ -34,7 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options, args.work_dir or args.work_dir_word)
-    (train if 'train_cfg' in cfg else search)(cfg, args)
+    if 'train_cfg' in cfg:
+        train(cfg, args)
+    elif 'val_cfg' in cfg:
+        search(cfg, args)
+    else:
+        raise InputError(f'{args.config}: has neither train_cfg nor val_cfg; train.py needs a training or a search')
 
 
 def train(cfg: Config, args: argparse.Namespace) -> None:
@@ -44,11 +50,16 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
     if args.amp:
         cfg.optim_wrapper.type = 'mmrazor_bignas.BFloat16OptimWrapper'
     if args.auto_scale_lr:
+        if 'auto_scale_lr' not in cfg:
+            raise InputError(f'{args.config}: has no auto_scale_lr.base_batch_size, which --auto-scale-lr needs')
         cfg.auto_scale_lr.enable = True
-    cfg.load_from = args.checkpoint
-    if args.resume:
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+    if args.checkpoint:
+        cfg.load_from = args.checkpoint
+    # A job that starts and restarts with the same words has --checkpoint and --resume: the work dir's own is newer.
+    if args.resume == 'auto' and find_latest_checkpoint(cfg.work_dir):
+        cfg.resume, cfg.load_from = True, None
+    elif args.resume not in (None, 'auto'):
+        cfg.resume, cfg.load_from = True, args.resume
     build_runner(cfg, args.launcher).train()
 
 

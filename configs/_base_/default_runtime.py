@@ -12,6 +12,6 @@ custom_hooks = [
     dict(type='mmrazor_bignas.ProgressBarHook'),
 ]
 model_wrapper_cfg = dict(type='mmrazor_bignas.SandwichDistributedDataParallel')
-env_cfg = dict(cudnn_benchmark=True, mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
+env_cfg = dict(mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0))
 log_level = 'INFO'
 randomness = dict(seed=0)

@@ -24,7 +24,7 @@ val_cfg = dict(
         seed=0,
     ),
     generations=6,
-    constraints=dict(flops=(0, 3e6)),
+    constraints=dict(flops=(0, 1.2e6)),
     score='accuracy/top1',
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
     calibrate_sample_num=512,

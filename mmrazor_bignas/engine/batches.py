@@ -58,7 +58,7 @@ class FixedBatches:
         rank: This process's share: every ``world_size``-th batch from ``rank`` on.
         world_size: Number of shares; 1 gives every process all batches.
         cache: Keep the batches in memory after the first pass, up to :data:`CACHE_BYTES`.
-        **options: Of torch's DataLoader: ``num_workers``, ``pin_memory``, ``persistent_workers``, ...
+        **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
 
     Raises:
         InputError: The data set is empty or cannot be built, or an option would change the order.
@@ -95,6 +95,8 @@ class FixedBatches:
             SeededDataset(self.dataset, seed),
             batch_sampler=self._batches,
             collate_fn=pseudo_collate,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
             **options,
         )
         self._cache: list[dict] | None = None

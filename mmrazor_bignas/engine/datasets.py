@@ -6,6 +6,8 @@ from mmengine.registry import DATASETS
 
 from mmrazor_bignas.errors import InputError
 
+EMPTY = 'is empty, no image was found'
+
 
 def build_dataset(cfg: dict):
     """The data set of a config, loaded.
@@ -20,9 +22,11 @@ def build_dataset(cfg: dict):
     except InputError:
         raise
     except (OSError, RuntimeError, AssertionError, ValueError, TypeError) as error:
-        raise InputError(f'data set {describe(cfg)}: {error}') from error
+        # What mmengine says of an empty list of images.
+        problem = EMPTY if 'need at least one array' in str(error) else str(error)
+        raise InputError(f'data set {describe(cfg)}: {problem}') from error
     if len(dataset) == 0:
-        raise InputError(f'data set {describe(cfg)} is empty: no image was found')
+        raise InputError(f'data set {describe(cfg)}: {EMPTY}')
     return dataset
 
 

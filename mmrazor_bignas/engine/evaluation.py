@@ -11,6 +11,7 @@ from mmengine.evaluator import Evaluator
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.progress import track
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, extract_subnet
 from mmrazor_bignas.search_space import SubnetSpec
 
@@ -19,7 +20,7 @@ def extract_calibrated(
     supernet: SearchableImageClassifier, subnet: SubnetSpec, calibration: FixedBatches
 ) -> SearchableImageClassifier:
     """The static network of a subnet as it is scored, exported and deployed."""
-    static = extract_subnet(supernet, subnet).to(memory_format=torch.channels_last)
+    static = extract_subnet(supernet, subnet)
     calibrate_batch_norm(static, calibration)
     return static
 
@@ -40,6 +41,10 @@ def measure(model: SearchableImageClassifier, batches: FixedBatches, evaluator: 
         results, metric.results = metric.results, []
         if batches.world_size > 1:
             results = list(chain.from_iterable(all_gather_object(results)))
-        for name, value in metric.compute_metrics(results).items():
+        try:
+            computed = metric.compute_metrics(results)
+        except ValueError as error:  # e.g. top-5 of 4 classes
+            raise InputError(f'evaluator: {error}') from error
+        for name, value in computed.items():
             measured[f'{metric.prefix}/{name}' if metric.prefix else name] = float(value)
     return measured

@@ -41,7 +41,11 @@ class PlainCheckpointHook(Hook):
         checkpoint['meta'].update(supernet_meta(unwrapped(runner.model).search_space))
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        check_state(unwrapped(runner.model), checkpoint['state_dict'], source='checkpoint')
+        check_state(
+            unwrapped(runner.model),
+            checkpoint['state_dict'],
+            source=runner._load_from or 'newest checkpoint of the work dir',
+        )
         hub = checkpoint.get('message_hub')
         if hub:
             hub['log_scalars'] = {

@@ -20,10 +20,12 @@ from mmrazor_bignas.search_space.lookup import find_subnet
 
 
 def calibration_batches(
-    dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1
+    dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1, cache: bool = True
 ) -> FixedBatches:
     """Fixed batches of training images; says so where the data set is smaller than asked for."""
-    batches = FixedBatches(**dataloader, num_images=num_images, seed=seed, rank=rank, world_size=world_size)
+    batches = FixedBatches(
+        **dataloader, num_images=num_images, seed=seed, rank=rank, world_size=world_size, cache=cache
+    )
     if batches.num_images < num_images:
         print_log(
             f'calibrate_sample_num is {num_images}, but the data set has {batches.num_images} images: all are used',
@@ -114,7 +116,7 @@ class SubnetTestLoop(BaseLoop):
         self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
         self.checkpoint = checkpoint
         self.found: str | None = None
-        self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
+        self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size, False)  # read once
 
     def run(self) -> dict[str, float]:
         """Load, calibrate where needed, evaluate; the metrics carry the subnet's exact cost."""
@@ -136,6 +138,7 @@ class SubnetTestLoop(BaseLoop):
         )
         cost = static.cost()
         metrics = {**measure(static, self.dataloader, self.evaluator), 'flops': cost.flops, 'params': cost.params}
-        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        # mmengine's log drops integers.
+        self.runner.call_hook('after_test_epoch', metrics={key: float(value) for key, value in metrics.items()})
         self.runner.call_hook('after_test')
         return metrics

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import inspect
 import os
 import sys
@@ -14,7 +15,6 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
 from mmengine.runner import Runner
-from torch import nn
 from torch.utils.data import DataLoader
 
 from mmrazor_bignas.engine.datasets import build_dataset
@@ -31,16 +31,18 @@ CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'mo
 }
 
 
-# Lines of mmengine's that say nothing to a user: one per parameter, and about its own future.
-NOISE = ('paramwise_options', '"FileClient" will be', '"HardDiskBackend" is')
+# Lines of mmengine's that say nothing to a user: one per parameter, about its own future, or not true here.
+NOISE = (
+    'paramwise_options',
+    '"FileClient" will be',
+    '"HardDiskBackend" is',
+    # Running statistics of a supernet do not move.
+    'Gradient accumulative may slightly decrease',
+)
 
 
 class NASRunner(Runner):
-    """mmengine's Runner: models in channels_last, readable logs, and errors for data sets that name the file."""
-
-    def build_model(self, model: nn.Module | dict) -> nn.Module:
-        # The faster layout for depthwise networks, on CPU as on GPU.
-        return super().build_model(model).to(memory_format=torch.channels_last)
+    """mmengine's Runner with readable logs, and with errors for data sets that name the file."""
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
@@ -52,8 +54,22 @@ class NASRunner(Runner):
         dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
     ) -> DataLoader:
         if isinstance(dataloader, dict) and isinstance(dataloader['dataset'], dict):
-            dataloader = {**dataloader, 'dataset': build_dataset(dataloader['dataset'])}
-        return Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+            pinned = {'pin_memory': torch.cuda.is_available()}
+            dataloader = {**pinned, **dataloader, 'dataset': build_dataset(dataloader['dataset'])}
+        loader = Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
+        if len(loader) == 0:
+            raise InputError(
+                f'train_dataloader: batch_size is {dataloader["batch_size"]}, but this process has '
+                f'{len(loader.sampler)} images, and drop_last leaves no batch; choose a smaller batch_size'
+            )
+        return loader
+
+    def dump_config(self) -> None:
+        """Write the config into the work dir in the form that the tools read."""
+        if self.rank == 0:
+            cfg = copy.deepcopy(self.cfg)
+            cfg.algorithm = cfg.pop('model')
+            cfg.dump(str(Path(self.work_dir) / Path(self.cfg.filename).name))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -102,6 +118,12 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         raise InputError(f'{path}: has no key "algorithm", which says what is trained, searched or tested')
     if unknown := sorted(set(cfg) - CONFIG_KEYS):
         raise InputError(f'{path}: nothing reads the key {unknown[0]!r}; known keys: {sorted(CONFIG_KEYS)}')
+    for keys in (('architecture', 'backbone', 'search_space'), ('architecture', 'head', 'num_classes')):
+        part = cfg.algorithm
+        for key in keys:
+            part = part.get(key) if isinstance(part, Mapping) else None
+        if part is None:
+            raise InputError(f'{path}: has no key "algorithm.{".".join(keys)}"')
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     return cfg
 
@@ -110,7 +132,7 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
     """The Runner of a config; its ``algorithm`` is the Runner's ``model``.
 
     Raises:
-        InputError: The work dir cannot be written, or a component does not know one of its keys.
+        InputError: The work dir cannot be written.
     """
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
@@ -134,5 +156,10 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
         main(args)
     except UserError as error:
         sys.exit(f'{parser.prog}: error: {error}')
+    except (TypeError, KeyError) as error:
+        # What Python and mmengine say of a component's unknown key and of an unknown component.
+        if not any(words in str(error) for words in ('unexpected keyword argument', 'required', 'registry')):
+            raise
+        sys.exit(f'{parser.prog}: error: the config does not fit: {" ".join(str(error).split())}')
     finally:
         stop_processes()

@@ -83,8 +83,8 @@ class SearchLoop(BaseLoop):
         self.resume = resume
         self._scores_depend_on = {
             'score': score,
-            'data': {**dict(dataloader), 'num_workers': None},
-            'calibration': {**dict(calibrate_dataloader), 'num_workers': None},
+            'data': {key: dataloader[key] for key in ('dataset', 'batch_size')},
+            'calibration': {key: calibrate_dataloader[key] for key in ('dataset', 'batch_size')},
             'calibrate_sample_num': calibrate_sample_num,
             'seed': seed,
         }
@@ -136,7 +136,8 @@ class SearchLoop(BaseLoop):
         self._file, shared = None, [None]
         if get_dist_info()[0] == 0:
             search = {
-                'checkpoint': digest(self.supernet.state_dict()),
+                # With the preprocessor's mean and deviation, which no state dict holds.
+                'checkpoint': digest({**self.supernet.state_dict(), **dict(self.supernet.named_buffers())}),
                 'search_space': self.supernet.search_space.to_dict(),
                 **self._scores_depend_on,
             }
@@ -165,7 +166,7 @@ class SearchLoop(BaseLoop):
             self.runner.logger.info(
                 f'exported {work_dir / BEST_CHECKPOINT} and {work_dir / BEST_YAML}:\n{best.to_yaml()}'
             )
-        return {'score': record['score'], 'flops': record['flops'], 'params': record['params']}
+        return {key: float(record[key]) for key in ('score', 'flops', 'params')}
 
 
 def digest(state: Mapping[str, Tensor]) -> str:

@@ -201,4 +201,7 @@ def test_a_reachable_budget_is_accepted_where_a_wider_subnet_is_cheaper():
 
     budget = cost(space.largest).flops
     assert budget < cost(space.smallest).flops
-    assert Constraints(space, cost, {'flops': (None, budget)}).feasible(space.largest)
+    constraints = Constraints(space, cost, {'flops': (None, budget)})
+    assert constraints.repair(space.smallest, Random(0)) == space.largest
+    with pytest.raises(InputError, match=f'reaches {budget:,} to {cost(space.smallest).flops:,}'):
+        Constraints(space, cost, {'flops': (None, budget - 1)})

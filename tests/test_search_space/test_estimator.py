@@ -7,7 +7,7 @@ from random import Random
 import pytest
 from conftest import ROOT, TINY_CLASSES
 
-from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate, resolve
+from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate, extreme_subnets, resolve
 
 # Table 1 of the published networks: resolution, multiply-adds, params, blocks.
 GOLDEN = {
@@ -120,3 +120,46 @@ def test_every_gene_of_the_published_space_costs(imagenet_space):
     for _ in range(60):
         subnet = imagenet_space.sample(rng)
         assert_growing_costs_more(imagenet_space, subnet, lambda s: estimate(resolve(imagenet_space, s), 1000))
+
+
+# The cheapest and the dearest
+
+
+def random_space(seed: int) -> SearchSpace:
+    """A few stages of widths that come and go, so that a wider stage may save a shortcut convolution."""
+    rng = Random(seed)
+
+    def widths():
+        return sorted(rng.sample([8, 24, 56, 64, 96], rng.randint(1, 3)))
+
+    stages = [
+        {
+            'width': widths(),
+            'depth': rng.choice([[1], [1, 2]]),
+            'kernel_size': [3],
+            'expand_ratio': rng.choice([[1], [2]]),
+            'stride': rng.choice([1, 2]),
+            'se': rng.random() < 0.5,
+        }
+        for _ in range(rng.randint(2, 3))
+    ]
+    return SearchSpace([16, 24], widths(), stages, [16])
+
+
+def test_extremes_are_those_of_all_subnets():
+    surprises = 0
+    for space in map(random_space, range(20)):
+        costs = {subnet: estimate(resolve(space, subnet), 4) for subnet in space.enumerate()}
+        for name in ('flops', 'params'):
+            values = {subnet: getattr(cost, name) for subnet, cost in costs.items()}
+            cheapest, dearest = extreme_subnets(space, values.__getitem__)
+            assert values[cheapest] == min(values.values())
+            assert values[dearest] == max(values.values())
+            surprises += values[space.smallest] > values[cheapest] or values[space.largest] < values[dearest]
+    # Else the smallest and largest subnets would do.
+    assert surprises >= 3
+
+
+def test_extremes_of_the_published_space_are_its_smallest_and_largest(imagenet_space):
+    extremes = extreme_subnets(imagenet_space, lambda s: estimate(resolve(imagenet_space, s), 1000).flops)
+    assert extremes == (imagenet_space.smallest, imagenet_space.largest)

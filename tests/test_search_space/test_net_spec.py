@@ -105,13 +105,17 @@ def test_convs_are_every_part_at_its_side(tiny_space):
 # The supernet
 
 
-def test_envelope_holds_every_subnet_and_no_more(tiny_space):
-    """Each of its integers is the largest that some subnet has there."""
+@pytest.mark.parametrize('width', [[16, 24], [16], [8]])
+def test_envelope_holds_every_subnet_and_no_more(tiny_rows, width):
+    """Each of its integers is the largest that some subnet has there, whatever shortcuts need a convolution."""
+    tiny_rows['stages'][1]['width'] = width
+    space = SearchSpace.from_dict(tiny_rows)
     reached: dict[tuple, list[ConvSpec]] = {}
-    for subnet in tiny_space.enumerate():
-        for place, conv in parts(resolve(tiny_space, subnet)).items():
+    for subnet in space.enumerate():
+        for place, conv in parts(resolve(space, subnet)).items():
             reached.setdefault(place, []).append(conv)
-    supernet = parts(envelope(tiny_space))
+    assert envelope(space).resolution == max(space.resolution)
+    supernet = parts(envelope(space))
     assert supernet.keys() == reached.keys()
     for place, convs in reached.items():
         conv = supernet[place]

@@ -226,8 +226,10 @@ def test_stages_are_a_list_of_mappings(tiny_rows, stages):
 
 
 def test_a_table_has_exactly_four_keys(tiny_rows):
-    tiny_rows['heads'] = tiny_rows.pop('head')
-    with pytest.raises(InputError, match=r"missing \['head'\], unknown \['heads'\]"):
+    with pytest.raises(InputError, match=r"missing \[\], unknown \['heads'\]"):
+        SearchSpace.from_dict({**tiny_rows, 'heads': [32]})
+    del tiny_rows['head']
+    with pytest.raises(InputError, match=r"missing \['head'\], unknown \[\]"):
         SearchSpace.from_dict(tiny_rows)
 
 

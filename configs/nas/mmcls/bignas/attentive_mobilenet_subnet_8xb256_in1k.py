@@ -8,7 +8,7 @@ _base_ = [
 # A YAML path, 'min', 'max' or 'attentivenas-a0' to 'attentivenas-a6'.
 algorithm = dict(type='mmrazor_bignas.Subnet', mutable_cfg='attentivenas-a0')
 
-test_dataloader = dict(batch_size=256, num_workers=8, pin_memory=True, dataset={{_base_._test_set}})
+test_dataloader = dict(batch_size=256, num_workers=8, dataset={{_base_._test_set}})
 test_evaluator = {{_base_._evaluator}}
 test_cfg = dict(
     type='mmrazor_bignas.SubnetTestLoop',

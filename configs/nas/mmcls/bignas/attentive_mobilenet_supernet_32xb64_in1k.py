@@ -16,14 +16,13 @@ train_dataloader = dict(
     batch_size=64,
     num_workers=8,
     persistent_workers=True,
-    pin_memory=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
     dataset={{_base_._train_set}},
 )
 
 # While training, the extremes are evaluated on the held-out part of the training images.
-val_dataloader = dict(batch_size=256, num_workers=8, pin_memory=True, dataset={{_base_._search_set}})
+val_dataloader = dict(batch_size=256, num_workers=8, dataset={{_base_._search_set}})
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',

@@ -1,0 +1,119 @@
+"""Every config builds, opens with the command that runs it, and has no key that nothing reads."""
+
+import re
+import shlex
+
+import pytest
+from conftest import ROOT
+from mmengine.registry import DATASETS, init_default_scope
+from mmengine.runner import Runner
+from tiny_imagenet import SEARCH, SUBNET, SUPERNET
+
+from mmrazor_bignas.engine.runner import NASRunner, load_config
+
+CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
+YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.yaml'))
+
+
+def test_the_configs_are_where_the_commands_expect_them():
+    assert {SUPERNET, SEARCH, SUBNET} <= set(CONFIGS)
+    assert len(CONFIGS) == 6
+    assert len(YAMLS) == 7
+
+
+@pytest.mark.parametrize('path', CONFIGS + YAMLS)
+def test_the_first_line_is_the_command_that_runs_it(path):
+    first = (ROOT / path).read_text().splitlines()[0]
+    interpreter, tool, *words = shlex.split(re.sub(r'\$(\w+)', r'\1', first.removeprefix('# ')))
+    assert first.startswith('# ')
+    assert interpreter in ('sh', 'python')
+    assert (ROOT / tool).is_file()
+    assert path in words
+
+
+@pytest.mark.parametrize('path', CONFIGS)
+def test_every_component_accepts_its_keys(path, tmp_path, monkeypatch):
+    """Unknown top-level keys are errors of load_config; below, constructors refuse what they do not know."""
+    cfg = load_config(ROOT / path, work_dir=str(tmp_path))
+    cfg.launcher = 'none'
+    cfg.model = cfg.pop('algorithm')
+    if 'test_cfg' in cfg:
+        cfg.test_cfg.checkpoint = 'unused'
+    if 'imagenet' in cfg.pretty_text:
+        monkeypatch.setattr('mmrazor_bignas.engine.batches.build_dataset', fake_dataset)
+        monkeypatch.setattr('mmrazor_bignas.engine.runner.build_dataset', fake_dataset)
+    runner = NASRunner.from_cfg(cfg)
+    built = 0
+    for key in ('train', 'val', 'test'):
+        if getattr(runner, f'_{key}_loop') is not None:
+            assert getattr(runner, f'{key}_loop') is not None
+            built += 1
+    assert built == (2 if 'supernet' in path else 1)
+    if 'train_cfg' in cfg:
+        runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
+        assert len(runner.build_param_scheduler(runner.param_schedulers)) == 2
+
+
+def fake_dataset(cfg):
+    """The digits behind the config's own pipeline, after its data set's constructor was checked without files."""
+    init_default_scope('mmcls')
+    inner = cfg
+    while 'dataset' in inner:
+        assert set(inner) == {'type', 'part', 'parts', 'seed', 'dataset'}
+        inner = inner['dataset']
+    DATASETS.build({**inner, 'lazy_init': True})
+    return DATASETS.build({'type': 'mmrazor_bignas.Digits', 'pipeline': []})
+
+
+def test_the_recipe_of_the_supernet():
+    cfg = load_config(ROOT / SUPERNET)
+    assert cfg.train_cfg.max_epochs == 360
+    assert cfg.train_dataloader.batch_size == 64
+    assert cfg.auto_scale_lr.base_batch_size == 32 * 64
+    assert cfg.optim_wrapper.optimizer.to_dict() == {
+        'type': 'SGD',
+        'lr': 0.8,
+        'momentum': 0.9,
+        'nesterov': True,
+        'weight_decay': 1e-5,
+    }
+    assert cfg.optim_wrapper.clip_grad.to_dict() == {'type': 'value', 'clip_value': 1.0}
+
+
+def test_search_and_subnet_settings():
+    search, subnet = load_config(ROOT / SEARCH), load_config(ROOT / SUBNET)
+    assert (search.val_cfg.generations, search.val_cfg.strategy.population) == (20, 50)
+    assert search.val_cfg.constraints.flops == (0, 700e6)
+    assert search.val_dataloader.batch_size == 128
+    assert subnet.test_dataloader.batch_size == 256
+    assert subnet.test_cfg.calibrate_dataloader.batch_size == 256
+    assert subnet.test_cfg.calibrate_sample_num == 16384
+
+
+def test_the_search_never_sees_the_test_images():
+    """Neither as scores nor for calibration."""
+    for path in (SEARCH, SUPERNET, 'configs/demo/digits_search.py'):
+        cfg = load_config(ROOT / path)
+        scored, calibrated = cfg.val_dataloader.dataset, cfg.val_cfg.calibrate_dataloader.dataset
+        assert (scored.part, calibrated.part) == ('search', 'train')
+        assert scored.parts == calibrated.parts
+        assert scored.seed == calibrated.seed
+    assert load_config(ROOT / SUBNET).test_dataloader.dataset.ann_file == 'meta/val.txt'
+    assert load_config(ROOT / 'configs/demo/digits_subnet.py').test_dataloader.dataset.part == 'test'
+
+
+def test_weight_decay_spares_normalisation_and_biases(tiny_algorithm):
+    cfg = load_config(ROOT / SUPERNET)
+    wrapper = Runner.build_optim_wrapper(type('Holder', (), {'model': tiny_algorithm})(), cfg.optim_wrapper)
+    groups = {id(p): group['weight_decay'] for group in wrapper.param_groups for p in group['params']}
+    decayed = {name for name, p in tiny_algorithm.named_parameters() if groups[id(p)] > 0}
+    expected = {n for n, _ in tiny_algorithm.named_parameters() if '.bn.' not in n and not n.endswith('bias')}
+    assert decayed == expected
+
+
+def test_base_files_are_all_used():
+    used = set()
+    for path in CONFIGS:
+        text = (ROOT / path).read_text()
+        used |= {((ROOT / path).parent / base).resolve() for base in re.findall(r"'(\S+_base_\S+\.py)'", text)}
+    assert used == set((ROOT / 'configs/_base_').rglob('*.py'))

@@ -1,0 +1,67 @@
+"""Every command of the README runs: the marked ones where what they need is there, the rest here."""
+
+import os
+import re
+import shlex
+import subprocess
+import sys
+
+import pytest
+from conftest import ROOT
+
+README = (ROOT / 'README.md').read_text()
+BLOCK = re.compile(r'(?P<marks>(?:<!-- needs: [a-z]+ -->\n)*)```(?P<language>bash|python)\n(?P<code>.*?)```', re.S)
+BLOCKS = [
+    (match['language'], match['code'], set(re.findall(r'needs: ([a-z]+)', match['marks'])))
+    for match in BLOCK.finditer(README)
+]
+
+
+def words_of(code: str) -> list[list[str]]:
+    """The commands of a block of shell lines, split into words; heredocs and comments left out."""
+    code = re.sub(r"<<'?(\w+)'?.*?\n\1\n", '\n', code, flags=re.S).replace('\\\n', ' ')
+    return [words for line in code.splitlines() if (words := shlex.split(line, comments=True))]
+
+
+def test_the_readme_has_its_commands():
+    assert len(BLOCKS) >= 12
+    assert 'make demo' in README
+    assert 'make test' in README
+    design = [
+        ['sh', 'tools/slurm_train.sh', '$PARTITION', '$JOB_NAME'],
+        ['sh', 'tools/slurm_test.sh', '$PARTITION', '$JOB_NAME'],
+    ]
+    commands = [words for language, code, _ in BLOCKS if language == 'bash' for words in words_of(code)]
+    assert [words for words in commands if words[:4] == design[0]] != []
+    assert [words for words in commands if words[:4] == design[1]] != []
+
+
+@pytest.mark.parametrize('code', [code for language, code, _ in BLOCKS if language == 'bash'])
+def test_every_tool_and_file_of_a_command_exists(code):
+    for words in words_of(code):
+        for word in words:
+            if re.match(r'(tools|configs)/\S+\.(py|sh|yaml)$', word):
+                assert (ROOT / word).is_file(), word
+
+
+@pytest.mark.parametrize(('language', 'code'), [(lang, code) for lang, code, needs in BLOCKS if not needs])
+def test_unmarked_blocks_run(language, code, tmp_path):
+    for name in ('tools', 'configs', 'mmrazor_bignas'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    command = [sys.executable, '-'] if language == 'python' else ['bash', '-e', '-s']
+    path = f'{sys.prefix}/bin'
+    done = subprocess.run(
+        command,
+        input=code,
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, 'PATH': f'{path}:{os.environ["PATH"]}'},
+    )
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def test_links_lead_somewhere():
+    for target in re.findall(r'\]\((?!http)([^)#]+)', README):
+        assert (ROOT / target).exists(), target

@@ -1,0 +1,152 @@
+"""Two gloo processes: one exchange of gradients a step, exact gradients, calibration over ranks."""
+
+import copy
+import os
+import pickle
+import socket
+import subprocess
+import sys
+
+import pytest
+import torch
+from conftest import ROOT
+
+from mmrazor_bignas.engine.distributed import start_processes
+from mmrazor_bignas.errors import InputError
+
+WORKER = """
+import pickle, sys
+import torch, torch.distributed as dist
+from mmcls.structures import ClsDataSample
+from mmengine.optim import OptimWrapper
+from mmrazor_bignas.engine import SandwichDistributedDataParallel, calibrate_batch_norm
+from mmrazor_bignas.engine.distributed import start_processes, stop_processes
+from mmrazor_bignas.models import extract_subnet
+from mmrazor_bignas.registry import MODELS
+
+start_processes('pytorch')
+rank = dist.get_rank()
+cfg, state = pickle.load(open(sys.argv[1], 'rb'))
+algorithm = MODELS.build(cfg)
+algorithm.load_state_dict(state)
+wrapped = SandwichDistributedDataParallel(algorithm, device_ids=[0], bucket_cap_mb=100)
+exchanges = []
+wrapped.register_comm_hook(None, lambda _, bucket: (
+    exchanges.append(1), dist.all_reduce(bucket.buffer(), async_op=True).get_future().then(lambda f: f.value()[0] / 2)
+)[1])
+wrapper = OptimWrapper(torch.optim.SGD(algorithm.parameters(), lr=0.0))
+wrapper.zero_grad = lambda: None
+wrapped.train()
+# The second step runs over the first one's bucket layout; its gradients are added to the first's.
+for step in range(2):
+    for parameter in algorithm.parameters():
+        parameter.grad = None
+    exchanges.clear()
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(rank))
+    data = {'inputs': images * 50 + 100, 'data_samples': [ClsDataSample().set_gt_label(i) for i in range(4)]}
+    wrapped.train_step(data, wrapper)
+    torch.save([p.grad for p in algorithm.parameters()], f'{sys.argv[2]}/gradients{rank}.pt')
+assert len(exchanges) == 1, exchanges  # one bucket, once a step
+
+class Share(list):
+    world_size = 2
+
+sizes = [4, 3, 5]
+batches = [
+    {'inputs': torch.rand(n, 3, 28, 28, generator=torch.Generator().manual_seed(i)) * 255} for i, n in enumerate(sizes)
+]
+static = extract_subnet(algorithm.architecture, algorithm.search_space.smallest)
+calibrate_batch_norm(static, Share(batches[rank::2]))
+torch.save(static.state_dict(), f'{sys.argv[2]}/calibrated{rank}.pt')
+stop_processes()
+"""
+
+
+@pytest.fixture
+def two_ranks(tiny_architecture, tiny_algorithm, tmp_path):
+    """What two processes wrote, and the algorithm they ran."""
+    tiny_architecture['backbone']['drop_path_rate'] = 0.0
+    tiny_architecture['head']['dropout'] = 0.0
+    cfg = {
+        'type': 'mmrazor_bignas.BigNAS',
+        'architecture': tiny_architecture,
+        'sampler': {'type': 'mmrazor_bignas.SandwichSampler'},
+        'distillation': {'type': 'mmrazor_bignas.KLDistillation'},
+    }
+    (tmp_path / 'in.pkl').write_bytes(pickle.dumps((cfg, tiny_algorithm.state_dict())))
+    (tmp_path / 'worker.py').write_text(WORKER)
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = sock.getsockname()[1]
+    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
+    processes = [
+        subprocess.Popen(
+            [sys.executable, tmp_path / 'worker.py', tmp_path / 'in.pkl', tmp_path],
+            env={**env, 'MASTER_PORT': str(port), 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2'},
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(2)
+    ]
+    for process in processes:
+        _, error = process.communicate(timeout=200)
+        assert process.returncode == 0, error[-3000:]
+    return cfg, tmp_path
+
+
+def test_gradients_are_the_average_of_two_single_runs_exchanged_once(two_ranks, tiny_algorithm):
+    from mmcls.structures import ClsDataSample
+    from mmengine.optim import OptimWrapper
+
+    from mmrazor_bignas.registry import MODELS
+
+    cfg, folder = two_ranks
+    algorithm = MODELS.build(copy.deepcopy(cfg))
+    algorithm.load_state_dict(tiny_algorithm.state_dict())
+    algorithm.train()
+    wrapper = OptimWrapper(torch.optim.SGD(algorithm.parameters(), lr=0.0))
+    wrapper.zero_grad = lambda: None
+    for rank in range(2):  # adds up
+        images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(rank))
+        samples = [ClsDataSample().set_gt_label(i) for i in range(4)]
+        algorithm.train_step({'inputs': images * 50 + 100, 'data_samples': samples}, wrapper)
+    gradients = [torch.load(folder / f'gradients{rank}.pt') for rank in range(2)]
+    for parameter, first, second in zip(algorithm.parameters(), *gradients, strict=True):
+        expected = torch.zeros_like(parameter) if parameter.grad is None else parameter.grad / 2
+        for ours in (first, second):
+            ours = torch.zeros_like(parameter) if ours is None else ours
+            torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
+
+
+def test_ranks_calibrate_to_the_statistics_of_one_process(two_ranks, tiny_algorithm):
+    from mmrazor_bignas.engine import calibrate_batch_norm
+    from mmrazor_bignas.models import extract_subnet
+
+    _, folder = two_ranks
+
+    class Whole(list):
+        world_size = 1
+
+    batches = Whole(
+        {'inputs': torch.rand(n, 3, 28, 28, generator=torch.Generator().manual_seed(i)) * 255}
+        for i, n in enumerate([4, 3, 5])
+    )
+    static = extract_subnet(tiny_algorithm.architecture, tiny_algorithm.search_space.smallest)
+    calibrate_batch_norm(static, batches)
+    for rank in range(2):
+        theirs = torch.load(folder / f'calibrated{rank}.pt')
+        for key, value in static.state_dict().items():
+            if 'num_batches' not in key:
+                torch.testing.assert_close(theirs[key], value, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID')])
+def test_a_launcher_that_did_not_start_the_program(monkeypatch, launcher, variable):
+    monkeypatch.delenv(variable, raising=False)
+    with pytest.raises(InputError, match=f'--launcher {launcher}: {variable} is not set'):
+        start_processes(launcher)
+
+
+def test_an_unknown_launcher():
+    with pytest.raises(InputError, match="'torchrun'; expected one of"):
+        start_processes('torchrun')
