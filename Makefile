@@ -25,11 +25,14 @@ $(VENV)/.installed: requirements.txt setup.py
 demo: install
 	@$(BIN)/python tools/demo.py
 
+# Two processes with one thread each: small networks gain little from more threads, and lose much to waiting for them.
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
+
 test: install
-	$(BIN)/python -m pytest -m 'not slow'
+	$(PYTEST) -m 'not slow'
 
 test-all: install
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 lint: install
 	$(BIN)/ruff check .

@@ -18,8 +18,9 @@ BLOCKS = [
 
 
 def words_of(code: str) -> list[list[str]]:
-    """The commands of a block of shell lines, split into words; heredocs and comments left out."""
+    """The commands of a block of shell lines, split into words; heredocs, python -c and comments left out."""
     code = re.sub(r"<<'?(\w+)'?.*?\n\1\n", '\n', code, flags=re.S).replace('\\\n', ' ')
+    code = re.sub(r'python -c "[^"]*"', '', code)
     return [words for line in code.splitlines() if (words := shlex.split(line, comments=True))]
 
 

@@ -40,7 +40,7 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
             ) from error
         raise InputError(f'{path}: not a checkpoint') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
-        raise InputError(f'{path}: unreadable or cut off: {str(error).splitlines()[0]}') from error
+        raise InputError(f'{path}: unreadable or cut off ({type(error).__name__})') from error
     if not isinstance(checkpoint, dict):
         raise InputError(f'{path}: holds a {type(checkpoint).__name__}; expected a dict with state_dict')
     if 'state_dict' not in checkpoint:

@@ -156,6 +156,8 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
         main(args)
     except UserError as error:
         sys.exit(f'{parser.prog}: error: {error}')
+    except OSError as error:  # of a data loader's worker, the last line says what it was
+        sys.exit(f'{parser.prog}: error: {str(error).strip().splitlines()[-1]}')
     except (TypeError, KeyError) as error:
         # What Python and mmengine say of a component's unknown key and of an unknown component.
         if not any(words in str(error) for words in ('unexpected keyword argument', 'required', 'registry')):

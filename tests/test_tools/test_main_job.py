@@ -93,7 +93,7 @@ def test_the_exported_file_scores_what_the_search_said(imagenet, searched, tmp_p
     config = tmp_path / 'on_search_split.py'
     config.write_text(
         f"_base_ = ['{imagenet}/{SUBNET}']\n"
-        'test_dataloader = dict(batch_size=128, dataset=dict(_delete_=True, **{{_base_._search_set}}))\n'
+        'test_dataloader = dict(batch_size=128, dataset=dict(_delete_=True, **_base_._search_set))\n'
     )
     out = tmp_path / 'metrics.json'
     words = [searched.work_dir / 'best_subnet.pth', '--work-dir', tmp_path, '--out', out, '--cfg-options']
