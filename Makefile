@@ -2,6 +2,8 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+# They choose how the environment is made, and are nothing for what runs in it.
+unexport PYTHON VENV
 
 .PHONY: help install demo test test-all lint
 

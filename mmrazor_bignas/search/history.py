@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -120,6 +119,6 @@ def _record(path: Path, number: int, line: bytes) -> tuple[SubnetSpec, dict]:
     subnet = SubnetSpec.from_dict(record.pop('subnet', None), source=f'{path}, line {number}')
     for key in ('score', 'flops', 'params'):
         value = record.get(key)
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InputError(f'{path}, line {number}: "{key}" is {value!r}; expected a number')
     return subnet, record

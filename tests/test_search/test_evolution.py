@@ -11,7 +11,7 @@ from conftest import TINY_CLASSES
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import Constraints, Evolution
-from mmrazor_bignas.search_space import estimate, resolve
+from mmrazor_bignas.search_space import Cost, estimate, resolve
 
 BUDGET = 500_000
 
@@ -157,6 +157,13 @@ def test_children_come_from_the_best(evolution, tiny_space):
     assert sum(distance(subnet) <= 2 for subnet in strategy.ask()) >= 8
 
 
+def test_random_subnets_join_where_children_repeat(imagenet_space):
+    constraints = Constraints(imagenet_space, lambda subnet: Cost(0, 0), {})
+    strategy = Evolution(imagenet_space, constraints, population=8, parents=1, mutation_probability=0)
+    strategy.tell({imagenet_space.smallest: 1.0})
+    assert len(strategy.ask()) == 8
+
+
 def test_crossed_children_take_both_parents_genes(evolution, tiny_space):
     a = tiny_space.smallest
     b = replace(a, width=(16, 16, 24, 40), depth=(2, 2))
@@ -169,9 +176,10 @@ def test_crossed_children_take_both_parents_genes(evolution, tiny_space):
     assert len(crossed) >= 10
 
 
-def test_best_first_and_of_equal_ones_the_cheaper(evolution, tiny_space):
-    cheap, dear = tiny_space.smallest, tiny_space.largest
-    middle = replace(tiny_space.smallest, resolution=24)
+def test_best_first_and_of_equal_ones_the_cheaper(evolution, tiny_space, costs):
+    cheap, dear = replace(tiny_space.smallest, resolution=24), replace(tiny_space.largest, resolution=16)
+    assert costs[cheap].flops < costs[dear].flops
+    middle = tiny_space.smallest
     strategy = evolution()
     strategy.tell({dear: 0.5, middle: 0.9})
     strategy.tell({cheap: 0.5})
@@ -209,6 +217,7 @@ def test_a_space_that_runs_out_ends_the_search(evolution, costs, flops):
     for _ in range(len(feasible) + 1):
         if not (candidates := strategy.ask()):
             break
+        assert len(candidates) <= 16
         strategy.tell({subnet: score(subnet) for subnet in candidates})
     assert strategy.ask() == []
     missed = feasible - strategy.scores.keys()

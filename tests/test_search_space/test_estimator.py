@@ -160,6 +160,15 @@ def test_extremes_are_those_of_all_subnets():
     assert surprises >= 3
 
 
+def test_extremes_where_two_widths_must_change_together():
+    """One wider stage alone moves the shortcut convolution, both save it."""
+    stages = [{'width': width, 'depth': [1], 'kernel_size': [3], 'expand_ratio': [1]} for width in ([56, 64],) * 2]
+    space = SearchSpace([16], [64], [*stages, {**stages[0], 'width': [64]}], [16])
+    cheapest, dearest = extreme_subnets(space, lambda subnet: estimate(resolve(space, subnet), 4).flops)
+    assert cheapest.width == (64, 64, 64, 64, 16)
+    assert dearest.width in {(64, 56, 64, 64, 16), (64, 64, 56, 64, 16)}
+
+
 def test_extremes_of_the_published_space_are_its_smallest_and_largest(imagenet_space):
     extremes = extreme_subnets(imagenet_space, lambda s: estimate(resolve(imagenet_space, s), 1000).flops)
     assert extremes == (imagenet_space.smallest, imagenet_space.largest)

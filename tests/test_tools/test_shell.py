@@ -25,7 +25,8 @@ def stand_in(tmp_path):
 
 
 def shell(*words, cwd=ROOT, path=None, **env) -> subprocess.CompletedProcess:
-    env = {**os.environ, **env}
+    # What chose the interpreter of `make test` is none of the scripts' business.
+    env = {**{key: value for key, value in os.environ.items() if key != 'PYTHON'}, **env}
     if path is not None:
         env['PATH'] = f'{path}:{os.environ["PATH"]}'
     return subprocess.run([*map(str, words)], cwd=cwd, env=env, capture_output=True, text=True, timeout=300)
