@@ -31,9 +31,12 @@ CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'mo
 }
 
 
-# Lines of mmengine's that say nothing to a user: one per parameter, about its own future, or not true here.
+# Lines of mmengine's that say nothing to a user: one per parameter or hook, its own future, untrue here.
 NOISE = (
     'paramwise_options',
+    'Exp name',
+    'Hooks will be executed',
+    'Distributed training is not used, all Sync',
     '"FileClient" will be',
     '"HardDiskBackend" is',
     # Running statistics of a supernet do not move.

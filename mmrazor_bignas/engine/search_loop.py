@@ -97,7 +97,7 @@ class SearchLoop(BaseLoop):
         for generation in range(self.generations):
             candidates = self.strategy.ask()
             if not candidates:
-                self.runner.logger.info('every feasible subnet was evaluated: the search is complete')
+                self.runner.logger.info('no further feasible subnet was found: the search is complete')
                 break
             self._evaluate([subnet for subnet in candidates if subnet not in history], generation, history)
             self.strategy.tell({subnet: history[subnet]['score'] for subnet in candidates})

@@ -14,6 +14,8 @@ from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
 TRIES_PER_CANDIDATE = 50
+# So many tries in a row without a new subnet: what is feasible is known.
+MISSES = 500
 # In a space of at most so many subnets, what random tries miss is found by going through all.
 ENUMERABLE = 20_000
 
@@ -71,12 +73,15 @@ class Evolution:
         rng = Random(f'{self.seed}/{self.generation}')
         child = self._child_of(self.best(self.parents)) if self.scores else self._founder()
         found: dict[SubnetSpec, None] = {}
+        misses = 0
         for attempt in range(TRIES_PER_CANDIDATE * self.population):
             # Late in a small space children repeat what is known: random subnets find what is left.
             subnet = child(rng) if attempt % 4 else self.constraints.repair(self.space.sample(rng), rng)
-            if subnet is not None and subnet not in self.scores:
-                found[subnet] = None
-            if len(found) == self.population:
+            if subnet is None or subnet in self.scores or subnet in found:
+                misses += 1
+            else:
+                misses, found[subnet] = 0, None
+            if len(found) == self.population or misses == MISSES:
                 break
         if len(found) < self.population and self.space.size <= ENUMERABLE:
             left = (s for s in self.space.enumerate() if s not in self.scores and s not in found)

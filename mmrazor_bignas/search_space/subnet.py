@@ -68,7 +68,7 @@ class SubnetSpec:
             InputError: The file is missing, unreadable, no YAML, or no subnet.
         """
         try:
-            rows = yaml.safe_load(Path(path).read_text())
+            rows = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
         except OSError as error:
             raise InputError(f'{path}: cannot read the subnet YAML: {error.strerror}') from error
         except (yaml.YAMLError, ValueError) as error:  # a malformed date is a ValueError
