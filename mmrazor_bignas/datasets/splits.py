@@ -31,7 +31,9 @@ def StratifiedSplit(dataset: dict, part: str, parts: Mapping[str, float], seed: 
     dataset = DATASETS.build(dataset)
     labels = dataset.get_gt_labels()
     indices = split_indices(labels, parts, seed)[part]
-    return dataset.get_subset(indices)
+    # In place: mmengine's get_subset copies with a memo that outlives the call and may hand out other data sets' parts.
+    dataset.get_subset_(indices)
+    return dataset
 
 
 def split_indices(labels: np.ndarray, parts: Mapping[str, float], seed: int) -> dict[str, list[int]]:

@@ -48,6 +48,15 @@ def test_parts_of_a_data_set():
     assert sets['train'][0]['img'].shape == (8, 8, 3)
 
 
+def test_parts_made_one_after_the_other_keep_their_own_pipelines():
+    """mmengine's get_subset mixes up data sets, once memory is used again."""
+    init_default_scope('mmcls')
+    for side in range(8, 40):
+        pipeline = [{'type': 'Resize', 'scale': (side, side)}]
+        part = StratifiedSplit({**DIGITS, 'pipeline': pipeline}, 'search', PARTS)
+        assert part[0]['img'].shape == (side, side, 3)
+
+
 @pytest.mark.parametrize(
     ('part', 'parts', 'message'),
     [
