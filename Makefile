@@ -5,12 +5,12 @@ BIN = $(VENV)/bin
 # They choose how the environment is made, and are nothing for what runs in it.
 unexport PYTHON VENV
 
-.PHONY: help install demo test test-all lint
+.PHONY: help install demo test test-slow lint
 
 help:
 	@echo 'make demo      train, search, export and test on real images (minutes, on a CPU)'
 	@echo 'make test      the tests'
-	@echo 'make test-all  the tests with the slow ones'
+	@echo 'make test-slow the slow tests, on SLURM where there is one'
 	@echo 'make lint      ruff'
 	@echo 'make install   only the virtual environment; PYTHON=python3.12 chooses the interpreter'
 
@@ -33,8 +33,8 @@ PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup
 test: install
 	$(PYTEST) -m 'not slow'
 
-test-all: install
-	$(PYTEST)
+test-slow: install
+	$(PYTEST) -m slow
 
 lint: install
 	$(BIN)/ruff check .

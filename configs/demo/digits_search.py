@@ -17,15 +17,15 @@ val_cfg = dict(
     type='mmrazor_bignas.SearchLoop',
     strategy=dict(
         type='mmrazor_bignas.Evolution',
-        population=16,
+        population=12,
         parents=6,
         mutation_probability=0.15,
         crossover_share=0.5,
         seed=0,
     ),
     generations=6,
-    constraints=dict(flops=(0, 1.2e6)),
+    constraints=dict(flops=(0, 2e6)),
     score='accuracy/top1',
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
-    calibrate_sample_num=512,
+    calibrate_sample_num=1024,
 )

@@ -12,5 +12,5 @@ test_evaluator = {{_base_._evaluator}}
 test_cfg = dict(
     type='mmrazor_bignas.SubnetTestLoop',
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
-    calibrate_sample_num=512,
+    calibrate_sample_num=1024,
 )

@@ -148,6 +148,7 @@ VARIANTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('variant', VARIANTS)
 def test_training_variants(imagenet, tmp_path, variant):
     lines, words = VARIANTS[variant]

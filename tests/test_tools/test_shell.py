@@ -130,6 +130,7 @@ def test_two_processes_search_and_test_as_one(imagenet, trained, searched, tmp_p
     assert accuracies[0] == accuracies[1]
 
 
+@pytest.mark.slow
 def test_two_processes_train(imagenet, tmp_path):
     words = ['--work-dir', tmp_path, '--cfg-options', *TRAIN_OPTIONS]
     done = shell('sh', ROOT / 'tools/dist_train.sh', SUPERNET, 2, *words, cwd=imagenet, PORT=free_port(), **PYTHON)
@@ -141,6 +142,7 @@ def test_two_processes_train(imagenet, tmp_path):
 needs_slurm = pytest.mark.skipif(shutil.which('sinfo') is None, reason='no SLURM here: sinfo was not found')
 
 
+@pytest.mark.slow
 @needs_slurm
 def test_the_three_commands_on_a_real_slurm(imagenet, tmp_path):
     """Verbatim from the repository root, on one task; what is added makes the run small."""
