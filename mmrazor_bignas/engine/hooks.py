@@ -35,7 +35,9 @@ class PlainCheckpointHook(Hook):
             name: {'values': buffer.data[0].tolist(), 'counts': buffer.data[1].tolist(), 'max': buffer.max_length}
             for name, buffer in hub['log_scalars'].items()
         }
-        hub['runtime_info'] = {key: value for key, value in hub['runtime_info'].items() if _is_plain(value)}
+        hub['runtime_info'] = {
+            k: v for k, v in hub['runtime_info'].items() if k in hub['resumed_keys'] and _is_plain(v)
+        }
         hub['resumed_keys'] = dict(hub['resumed_keys'])
         checkpoint['message_hub'] = dict(hub)
         checkpoint['meta'].update(supernet_meta(unwrapped(runner.model).search_space))
