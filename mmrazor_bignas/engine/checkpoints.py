@@ -81,16 +81,6 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         )
 
 
-def load_supernet(supernet: nn.Module, checkpoint: dict, source: str) -> None:
-    """Load a training checkpoint into the algorithm that wrote it.
-
-    Raises:
-        InputError: It is of another network; see :func:`check_state`.
-    """
-    check_state(supernet, checkpoint['state_dict'], source)
-    supernet.load_state_dict(checkpoint['state_dict'])
-
-
 def load_subnet(
     static: SearchableImageClassifier, checkpoint: dict, source: str, calibration: Callable[[], FixedBatches]
 ) -> str:

@@ -63,7 +63,7 @@ class SubnetValLoop(BaseLoop):
     ) -> None:
         rank, world_size = get_dist_info()
         super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size))
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator = runner.build_evaluator(evaluator)
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
         space = unwrapped(runner.model).search_space
         self.subnets = {name: find_subnet(name, space) for name in subnets}
@@ -113,7 +113,7 @@ class SubnetTestLoop(BaseLoop):
     ) -> None:
         rank, world_size = get_dist_info()
         super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size, cache=False))
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator = runner.build_evaluator(evaluator)
         self.checkpoint = checkpoint
         self.found: str | None = None
         self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size, False)  # read once

@@ -77,7 +77,7 @@ class SearchLoop(BaseLoop):
             {**strategy, 'search_space': space, 'constraints': Constraints(space, self.cost, constraints)}
         )
         super().__init__(runner, FixedBatches(**dataloader))
-        self.evaluator = evaluator if isinstance(evaluator, Evaluator) else runner.build_evaluator(evaluator)
+        self.evaluator = runner.build_evaluator(evaluator)
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed)
         self.generations, self.score = generations, score
         self.resume = resume
