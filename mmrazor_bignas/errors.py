@@ -11,3 +11,7 @@ class InputError(UserError, ValueError):
 
 class TrainingDiverged(UserError, RuntimeError):
     """The loss is no longer a finite number; the message names subnet, iteration and the last good checkpoint."""
+
+
+class StorageError(UserError, OSError):
+    """A file could not be written; the message names it and says what is untouched."""

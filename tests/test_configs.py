@@ -41,7 +41,7 @@ def test_every_component_accepts_its_keys(path, tmp_path, monkeypatch):
         cfg.test_cfg.checkpoint = 'unused'
     if 'imagenet' in cfg.pretty_text:
         monkeypatch.setattr('mmrazor_bignas.engine.batches.build_dataset', fake_dataset)
-        monkeypatch.setattr('mmrazor_bignas.engine.runner.build_dataset', fake_dataset)
+        monkeypatch.setattr('mmrazor_bignas.engine.train_batches.build_dataset', fake_dataset)
     runner = NASRunner.from_cfg(cfg)
     built = 0
     for key in ('train', 'val', 'test'):

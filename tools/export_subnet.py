@@ -8,7 +8,8 @@ from pathlib import Path
 
 from mmrazor_bignas.api import load_static
 from mmrazor_bignas.engine.checkpoints import read_checkpoint, save_atomically, subnet_checkpoint
-from mmrazor_bignas.engine.runner import add_cfg_options, load_config, run_tool
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.runner import add_allow_pickle, add_cfg_options, load_config
 
 
 def build_parser() -> argparse.ArgumentParser:
@@ -20,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--out', required=True, help='the file to write')
     add_cfg_options(parser)
+    add_allow_pickle(parser)
     return parser
 
 

@@ -6,7 +6,8 @@ python tools/get_flops.py CONFIG [--mutable-cfg FILE.yaml] [--json]
 import argparse
 import json
 
-from mmrazor_bignas.engine.runner import add_cfg_options, load_config, run_tool
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.search_space import CONVENTION, SearchSpace, estimate, resolve
 from mmrazor_bignas.search_space.lookup import find_subnet
 

@@ -10,7 +10,8 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmrazor_bignas.engine.distributed import unwrapped
-from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config, run_tool
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config
 from mmrazor_bignas.errors import InputError
 
 

@@ -6,9 +6,11 @@ python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE] [--resume [aut
 import argparse
 
 from mmengine.config import Config
-from mmengine.runner import find_latest_checkpoint
 
-from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config, run_tool
+from mmrazor_bignas.engine.distributed import on_first_rank
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.resume import find_resume_point, resume_from
+from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config
 from mmrazor_bignas.errors import InputError
 
 
@@ -55,12 +57,17 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         cfg.auto_scale_lr.enable = True
     if args.checkpoint:
         cfg.load_from = args.checkpoint
-    # A job that starts and restarts with the same words has --checkpoint and --resume: the work dir's own is newer.
-    if args.resume == 'auto' and find_latest_checkpoint(cfg.work_dir):
-        cfg.resume, cfg.load_from = True, None
-    elif args.resume not in (None, 'auto'):
-        cfg.resume, cfg.load_from = True, args.resume
-    build_runner(cfg, args.launcher).train()
+    notes = []
+    if args.resume == 'auto':
+        # A job that starts and restarts with the same words has --checkpoint and --resume: the work dir's own is newer.
+        point, notes = on_first_rank(lambda: find_resume_point(cfg.work_dir))
+        args.resume = str(point) if point else None
+    if args.resume:
+        resume_from(cfg, args.resume)
+    runner = build_runner(cfg, args.launcher)
+    for note in notes:
+        runner.logger.warning(note)
+    runner.train()
 
 
 def search(cfg: Config, args: argparse.Namespace) -> None:

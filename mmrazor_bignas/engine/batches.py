@@ -5,43 +5,45 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
-import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from torch.utils.data import DataLoader, Dataset
 
 from mmrazor_bignas.engine.datasets import build_dataset
+from mmrazor_bignas.engine.randomness import seeded
+from mmrazor_bignas.engine.signals import outlive_signals
 from mmrazor_bignas.errors import InputError
 
 CACHE_BYTES = 4 * 2**30
 
 
 class SeededDataset(Dataset):
-    """A data set whose random augmentation is a function of (seed, index) alone.
+    """A data set whose random augmentation is a function of a seed and of the item's key alone.
 
-    Neither the number of workers nor what was drawn before changes an image, and the caller's random state is left
-    as it was.
+    Neither the number of workers nor what was drawn before changes an image.
+
+    Args:
+        dataset: A data set with indices from 0.
+        seed: The seed.
     """
 
     def __init__(self, dataset: Dataset, seed: int) -> None:
         self.dataset = dataset
         self.seed = seed
 
-    def __getitem__(self, index: int) -> dict:
-        states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-        seed = random.Random(f'{self.seed}/{index}').getrandbits(32)
-        random.seed(seed)
-        np.random.seed(seed)
-        torch.manual_seed(seed)
-        try:
+    def __getitem__(self, key: int | tuple[int, int]) -> dict:
+        """An item, by its index or by (epoch, index): each epoch augments anew."""
+        *epoch, index = key if isinstance(key, tuple) else (key,)
+        with seeded(self.seed, *epoch, index):
             return self.dataset[index]
-        finally:
-            random.setstate(states[0])
-            np.random.set_state(states[1])
-            torch.set_rng_state(states[2])
 
     def __len__(self) -> int:
         return len(self.dataset)
+
+    @property
+    def metainfo(self) -> dict:
+        """The data set's own."""
+        return self.dataset.metainfo
 
 
 class FixedBatches:
@@ -96,6 +98,7 @@ class FixedBatches:
             batch_sampler=self._batches,
             collate_fn=pseudo_collate,
             pin_memory=torch.cuda.is_available(),
+            worker_init_fn=outlive_signals,
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
             **options,
         )

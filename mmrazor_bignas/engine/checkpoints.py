@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import mmrazor_bignas
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
+from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, inherit_weights
 from mmrazor_bignas.search_space import SearchSpace
@@ -22,8 +23,20 @@ SUPERNET_PREFIX = 'architecture.'
 SHOWN_KEYS = 4
 
 
-def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 'cpu') -> dict:
+def read_checkpoint(
+    path: str | os.PathLike,
+    map_location: str | torch.device = 'cpu',
+    head_only: bool = False,
+    pickled: str | os.PathLike | None = None,
+) -> dict:
     """The content of a checkpoint file: a dict with ``state_dict`` and ``meta``. Nothing is unpickled.
+
+    Args:
+        path: The file.
+        map_location: Device of the tensors.
+        head_only: Only map the tensors into memory: fast where just ``meta`` is of interest.
+        pickled: A file that may run code when it is read, since the user trusts it. Where it is ``path``, pickle is
+            allowed.
 
     Raises:
         InputError: The file is missing, a folder, cut off, no checkpoint, or needs pickle to be read.
@@ -31,14 +44,18 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
     path = Path(path)
     if not path.is_file():
         raise InputError(f'{path}: {"is a folder, not" if path.is_dir() else "no such"} checkpoint file')
+    trusted = pickled is not None and path.samefile(pickled)
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted, mmap=head_only)
     except pickle.UnpicklingError as error:
         if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
             raise InputError(
-                f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code'
+                f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code; '
+                f'where you trust its source: --allow-pickle {path}'
             ) from error
         raise InputError(f'{path}: not a checkpoint') from error
+    except (ImportError, AttributeError) as error:
+        raise InputError(f'{path}: its pickled objects need code that is not installed: {error}') from error
     except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
         raise InputError(f'{path}: unreadable or cut off ({type(error).__name__})') from error
     if not isinstance(checkpoint, dict):
@@ -53,10 +70,20 @@ def read_checkpoint(path: str | os.PathLike, map_location: str | torch.device = 
     return checkpoint
 
 
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_local(filename: str, map_location: str | None = None) -> dict:
-    """What mmengine calls for a local file."""
-    return read_checkpoint(filename, map_location or 'cpu')
+def read_local_files(pickled: str | os.PathLike | None = None) -> None:
+    """Make mmengine read local checkpoints with :func:`read_checkpoint`.
+
+    Args:
+        pickled: The one file that may be unpickled.
+    """
+
+    def load_from_local(filename: str, map_location: str | None = None) -> dict:
+        return read_checkpoint(filename, map_location or 'cpu', pickled=pickled)
+
+    CheckpointLoader.register_scheme(prefixes='', loader=load_from_local, force=True)
+
+
+read_local_files()
 
 
 def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
@@ -138,14 +165,5 @@ def supernet_meta(space: SearchSpace) -> dict:
 
 
 def save_atomically(content: dict, path: str | os.PathLike) -> None:
-    """torch.save under a temporary name, flushed to disk, then renamed: a reader sees the old file or the new one."""
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}.tmp')
-    try:
-        with open(temporary, 'wb') as file:
-            torch.save(content, file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    """torch.save, whole or not at all; see :func:`~mmrazor_bignas.engine.storage.write_atomically`."""
+    write_atomically(path, lambda file: torch.save(content, file))

@@ -1,21 +1,30 @@
-"""Many processes: start, wrap, stop."""
+"""Many processes: start, wrap, agree, stop."""
 
 from __future__ import annotations
 
 import os
 import re
 import subprocess
+from collections.abc import Callable, Mapping
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
+from mmengine.dist import broadcast_object_list, get_rank
 from mmengine.model import MMDistributedDataParallel, is_model_wrapper
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.errors import InputError, UserError
 from mmrazor_bignas.registry import MODEL_WRAPPERS
 
 LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+PORTS = range(20000, 32000)  # below those that Linux hands out by itself
+NO_SYNC_BN = (
+    'SyncBN is not supported, a subnet in training is normalised by the batch of its own process (statistics are '
+    'calibrated afterwards, over all processes); remove sync_bn, and choose a batch_size of 16 or more per process'
+)
+T = TypeVar('T')
 
 
 @MODEL_WRAPPERS.register_module()
@@ -26,9 +35,14 @@ class SandwichDistributedDataParallel(MMDistributedDataParallel):
         module: The algorithm.
         device_ids: The GPU of this process; ignored for a model on the CPU.
         **kwargs: Of DistributedDataParallel.
+
+    Raises:
+        InputError: The algorithm has a SyncBatchNorm.
     """
 
     def __init__(self, module: nn.Module, device_ids: list[int] | None = None, **kwargs) -> None:
+        if synced := [name for name, part in module.named_modules() if isinstance(part, nn.SyncBatchNorm)]:
+            raise InputError(f'{synced[0]} is a SyncBatchNorm: {NO_SYNC_BN}')
         on_gpu = next(module.parameters()).is_cuda
         super().__init__(
             module=module,
@@ -48,23 +62,25 @@ def unwrapped(model: nn.Module) -> nn.Module:
     return model.module if is_model_wrapper(model) else model
 
 
-def start_processes(launcher: str) -> None:
+def start_processes(launcher: str) -> dist.Store | None:
     """Join the process group that the launcher started; nccl with a GPU for every process of the node, gloo without.
 
     mmengine's own start needs a GPU and shares one port between all SLURM jobs of a node.
+
+    Returns:
+        What the processes share, for :func:`first_to_fail`; None for a single process.
 
     Raises:
         InputError: The launcher is unknown, or its environment variables are missing.
     """
     if launcher == 'none':
-        return
+        return None
     if launcher not in LAUNCHERS:
         raise InputError(f'--launcher is {launcher!r}; expected one of {list(LAUNCHERS)}')
     if launcher == 'slurm':
         _export('slurm', RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
         os.environ.setdefault('MASTER_ADDR', _first_node(os.environ['SLURM_NODELIST']))
-        # From the job's number: two jobs on one node do not collide.
-        os.environ.setdefault('MASTER_PORT', str(20000 + int(os.environ['SLURM_JOB_ID']) % 20000))
+        os.environ.setdefault('MASTER_PORT', str(slurm_port(os.environ)))
     elif launcher == 'mpi':
         _export(
             'mpi',
@@ -81,13 +97,56 @@ def start_processes(launcher: str) -> None:
     if torch.cuda.is_available():
         backend = 'nccl'
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    dist.init_process_group(backend)
+    store, rank, world_size = next(dist.rendezvous('env://'))
+    dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
+    return store
+
+
+def slurm_port(environ: Mapping[str, str]) -> int:
+    """The port of a job: from the job's number, and the step's, so that two jobs on one node do not collide."""
+    job, step = (int(environ.get(name, 0)) for name in ('SLURM_JOB_ID', 'SLURM_STEP_ID'))
+    return PORTS[(job + 997 * step) % len(PORTS)]
 
 
 def stop_processes() -> None:
     """Leave the process group; with gloo a process may otherwise abort at exit."""
     if dist.is_available() and dist.is_initialized():
         dist.destroy_process_group()
+
+
+def on_first_rank(function: Callable[[], T]) -> T:
+    """Call a function on the first rank alone; every rank gets its result, or its error.
+
+    Raises:
+        UserError: What the function raised, on every rank.
+    """
+    shared: list = [None, None]
+    if get_rank() == 0:
+        try:
+            shared[0] = function()
+        except UserError as error:
+            shared[1] = error
+    broadcast_object_list(shared)
+    if shared[1] is not None:
+        raise shared[1]
+    return shared[0]
+
+
+def first_to_fail(store: dist.Store) -> bool:
+    """Whether no other rank has failed before; True for exactly one rank, which then shows its error.
+
+    Raises:
+        RuntimeError: The first rank, which holds the store, is gone.
+    """
+    return store.add('mmrazor_bignas/failures', 1) == 1
+
+
+def lost_contact(error: BaseException) -> bool:
+    """Whether an error only says that another rank is gone."""
+    backend_words = ('gloo', 'NCCL', 'Connection closed', 'Connection reset', 'Broken pipe')
+    return isinstance(error, dist.DistError) or (
+        isinstance(error, RuntimeError) and any(words in str(error) for words in backend_words)
+    )
 
 
 def _export(launcher: str, **names: str) -> None:

@@ -1,4 +1,4 @@
-"""Hooks around training: plain checkpoints, a guard for the loss, a look at the data, a progress bar."""
+"""Hooks around training: a guard for the loss, a look at the data, a progress bar."""
 
 from __future__ import annotations
 
@@ -7,53 +7,14 @@ from collections.abc import Mapping
 
 import numpy as np
 from mmengine.hooks import Hook
-from mmengine.logging import HistoryBuffer
 from mmengine.runner import Runner
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mmrazor_bignas.engine.checkpoints import check_state, supernet_meta
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.progress import on_terminal
 from mmrazor_bignas.errors import InputError, TrainingDiverged
 from mmrazor_bignas.registry import HOOKS
-
-
-@HOOKS.register_module()
-class PlainCheckpointHook(Hook):
-    """Keep pickled objects out of checkpoints, and other networks' checkpoints out of the model.
-
-    mmengine's message hub holds objects that torch.load refuses with ``weights_only=True``; they are stored as
-    numbers. A checkpoint says which search space and version it is of.
-    """
-
-    priority = 'VERY_LOW'  # EMAHook swaps weights before
-
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        hub = checkpoint['message_hub']
-        hub['log_scalars'] = {
-            name: {'values': buffer.data[0].tolist(), 'counts': buffer.data[1].tolist(), 'max': buffer.max_length}
-            for name, buffer in hub['log_scalars'].items()
-        }
-        hub['runtime_info'] = {
-            k: v for k, v in hub['runtime_info'].items() if k in hub['resumed_keys'] and _is_plain(v)
-        }
-        hub['resumed_keys'] = dict(hub['resumed_keys'])
-        checkpoint['message_hub'] = dict(hub)
-        checkpoint['meta'].update(supernet_meta(unwrapped(runner.model).search_space))
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        check_state(
-            unwrapped(runner.model),
-            checkpoint['state_dict'],
-            source=runner._load_from or 'newest checkpoint of the work dir',
-        )
-        hub = checkpoint.get('message_hub')
-        if hub:
-            hub['log_scalars'] = {
-                name: HistoryBuffer(buffer['values'], buffer['counts'], buffer['max'])
-                for name, buffer in hub['log_scalars'].items()
-            }
 
 
 @HOOKS.register_module()
@@ -84,7 +45,7 @@ class LabelCheckHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        dataset = runner.train_dataloader.dataset
+        dataset = runner.train_dataloader.dataset.dataset
         if not hasattr(dataset, 'get_gt_labels'):
             return
         num_classes = unwrapped(runner.model).architecture.head.num_classes
@@ -131,11 +92,3 @@ class ProgressBarHook(Hook):
         if self._bar is not None:
             self._bar.close()
             self._redirect.__exit__(None, None, None)
-
-
-def _is_plain(value: object) -> bool:
-    if isinstance(value, Mapping):
-        return all(_is_plain(item) for item in value.values())
-    if isinstance(value, (list, tuple)):
-        return all(map(_is_plain, value))
-    return value is None or type(value) in (bool, int, float, str)

@@ -8,10 +8,10 @@ from collections.abc import Sequence
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
-from mmengine.runner import BaseLoop, Runner
+from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
 from mmrazor_bignas.engine.batches import FixedBatches
-from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
+from mmrazor_bignas.engine.checkpoints import load_subnet
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
 from mmrazor_bignas.errors import InputError
@@ -125,9 +125,8 @@ class SubnetTestLoop(BaseLoop):
         static = unwrapped(self.runner.model)
         if getattr(static, 'subnet', None) is None:
             raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
-        self.found = load_subnet(
-            static, read_checkpoint(self.checkpoint), self.checkpoint, lambda: calibration_batches(*self._calibration)
-        )
+        checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu', logger=None)
+        self.found = load_subnet(static, checkpoint, self.checkpoint, lambda: calibration_batches(*self._calibration))
         self.runner.logger.info(
             f'{self.checkpoint}: found '
             + (

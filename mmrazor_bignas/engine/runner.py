@@ -1,4 +1,4 @@
-"""From a config file to a mmengine Runner, and from a tool's ``main`` to an exit code."""
+"""From a config file to a mmengine Runner."""
 
 from __future__ import annotations
 
@@ -6,20 +6,19 @@ import argparse
 import copy
 import inspect
 import os
-import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
 
-import torch
 from mmengine.config import Config, DictAction
 from mmengine.logging import MMLogger
-from mmengine.runner import Runner
-from torch.utils.data import DataLoader
+from mmengine.runner import BaseLoop, Runner
+from torch import nn
 
-from mmrazor_bignas.engine.datasets import build_dataset
-from mmrazor_bignas.engine.distributed import LAUNCHERS, start_processes, stop_processes
-from mmrazor_bignas.errors import InputError, UserError
+from mmrazor_bignas.engine.checkpoints import read_local_files
+from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
+from mmrazor_bignas.engine.storage import full_disk_named
+from mmrazor_bignas.errors import InputError
 
 # What mmengine's Runner reads from a config, with algorithm in the place of model.
 CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'model', 'data_preprocessor', 'cfg'}) | {
@@ -45,34 +44,44 @@ NOISE = (
 
 
 class NASRunner(Runner):
-    """mmengine's Runner with readable logs, and with errors for data sets that name the file."""
+    """mmengine's Runner with readable logs, a training loop that resumes anywhere, and a config that our tools read."""
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
         logger.addFilter(lambda record: not record.getMessage().startswith(NOISE))
         return logger
 
-    @staticmethod
-    def build_dataloader(
-        dataloader: DataLoader | dict, seed: int | None = None, diff_rank_seed: bool = False
-    ) -> DataLoader:
-        if isinstance(dataloader, dict) and isinstance(dataloader['dataset'], dict):
-            pinned = {'pin_memory': torch.cuda.is_available()}
-            dataloader = {**pinned, **dataloader, 'dataset': build_dataset(dataloader['dataset'])}
-        loader = Runner.build_dataloader(dataloader, seed=seed, diff_rank_seed=diff_rank_seed)
-        if len(loader) == 0:
-            raise InputError(
-                f'train_dataloader: batch_size is {dataloader["batch_size"]}, but this process has '
-                f'{len(loader.sampler)} images, and drop_last leaves no batch; choose a smaller batch_size'
-            )
-        return loader
+    def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
+        """mmengine's, where a loop over epochs is :class:`~mmrazor_bignas.engine.train_loop.TrainLoop`.
+
+        Raises:
+            InputError: The config asks for a loop over iterations.
+        """
+        if isinstance(loop, Mapping) and 'type' not in loop:
+            loop = dict(loop)
+            if not loop.pop('by_epoch', True):
+                raise InputError('train_cfg.by_epoch is False; training here goes by epochs: set max_epochs')
+            loop['type'] = 'mmrazor_bignas.TrainLoop'
+        return super().build_train_loop(loop)
+
+    def train(self) -> nn.Module:
+        with full_disk_named(self.work_dir):
+            return super().train()
+
+    def val(self) -> dict:
+        with full_disk_named(self.work_dir):
+            return super().val()
+
+    def tools_config(self) -> Config:
+        """The config in the form that the tools read."""
+        cfg = copy.deepcopy(self.cfg)
+        cfg.algorithm = cfg.pop('model')
+        return cfg
 
     def dump_config(self) -> None:
-        """Write the config into the work dir in the form that the tools read."""
+        """Write the config into the work dir."""
         if self.rank == 0:
-            cfg = copy.deepcopy(self.cfg)
-            cfg.algorithm = cfg.pop('model')
-            cfg.dump(str(Path(self.work_dir) / Path(self.cfg.filename).name))
+            self.tools_config().dump(str(Path(self.work_dir) / Path(self.cfg.filename).name))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:
@@ -87,9 +96,30 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_allow_pickle(parser: argparse.ArgumentParser) -> None:
+    """The option of every tool that reads a checkpoint of somebody else's."""
+    parser.add_argument(
+        '--allow-pickle',
+        action=AllowPickle,
+        metavar='FILE',
+        help='read this checkpoint although it holds pickled objects, which can run code: only if you trust its source',
+    )
+
+
+class AllowPickle(argparse.Action):
+    """Lets one file be unpickled, from the command line on."""
+
+    def __call__(self, parser, namespace, value, option_string=None) -> None:
+        if not Path(value).is_file():
+            parser.error(f'--allow-pickle {value}: no such file')
+        read_local_files(pickled=value)
+        setattr(namespace, self.dest, value)
+
+
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """The options that train.py and test.py share."""
     add_cfg_options(parser)
+    add_allow_pickle(parser)
     parser.add_argument('--work-dir', help='where logs and results go; default: work_dirs/<name of the config>')
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
     # torch.distributed.launch passes the one or the other spelling, by version.
@@ -135,7 +165,7 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
     """The Runner of a config; its ``algorithm`` is the Runner's ``model``.
 
     Raises:
-        InputError: The work dir cannot be written.
+        InputError: The work dir cannot be written, or the config asks for SyncBN.
     """
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
@@ -144,27 +174,8 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
         probe.unlink()
     except OSError as error:
         raise InputError(f'--work-dir {cfg.work_dir}: cannot be written: {error.strerror}') from error
+    if cfg.get('sync_bn'):
+        raise InputError(f'sync_bn is {cfg.sync_bn!r}: {NO_SYNC_BN}')
     cfg.launcher = launcher
     cfg.model = cfg.pop('algorithm')
     return NASRunner.from_cfg(cfg)
-
-
-def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
-    """Parse, join the other processes and run; what the user can mend becomes a message and exit code 1."""
-    args = parser.parse_args()
-    if getattr(args, 'local_rank', None) is not None:
-        os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    try:
-        start_processes(getattr(args, 'launcher', 'none'))
-        main(args)
-    except UserError as error:
-        sys.exit(f'{parser.prog}: error: {error}')
-    except OSError as error:  # of a data loader's worker, the last line says what it was
-        sys.exit(f'{parser.prog}: error: {str(error).strip().splitlines()[-1]}')
-    except (TypeError, KeyError) as error:
-        # What Python and mmengine say of a component's unknown key and of an unknown component.
-        if not any(words in str(error) for words in ('unexpected keyword argument', 'required', 'registry')):
-            raise
-        sys.exit(f'{parser.prog}: error: the config does not fit: {" ".join(str(error).split())}')
-    finally:
-        stop_processes()

@@ -8,17 +8,18 @@ from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
-from mmengine.dist import all_gather_object, broadcast_object_list, get_dist_info
+from mmengine.dist import all_gather_object, get_dist_info
 from mmengine.evaluator import Evaluator
 from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.checkpoints import save_atomically, subnet_checkpoint
-from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.distributed import on_first_rank, unwrapped
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
 from mmrazor_bignas.engine.loops import calibration_batches
 from mmrazor_bignas.engine.progress import track
+from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
 from mmrazor_bignas.search import Constraints, History
@@ -133,35 +134,31 @@ class SearchLoop(BaseLoop):
 
     def _open_history(self) -> dict[SubnetSpec, dict]:
         """The first rank opens the file; all get its records."""
-        self._file, shared = None, [None]
-        if get_dist_info()[0] == 0:
+        self._file = None
+
+        def open_file() -> dict[SubnetSpec, dict]:
             search = {
                 # With the preprocessor's mean and deviation, which no state dict holds.
                 'checkpoint': digest({**self.supernet.state_dict(), **dict(self.supernet.named_buffers())}),
                 'search_space': self.supernet.search_space.to_dict(),
                 **self._scores_depend_on,
             }
-            try:
-                self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
-            except InputError as error:
-                shared = [error]
-            else:
-                for note in self._file.notes:
-                    self.runner.logger.warning(note)
-                if self._file.records:
-                    self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
-                shared = [self._file.records]
-        broadcast_object_list(shared)
-        if isinstance(shared[0], InputError):
-            raise shared[0]
-        return dict(shared[0])
+            self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
+            for note in self._file.notes:
+                self.runner.logger.warning(note)
+            if self._file.records:
+                self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
+            return dict(self._file.records)
+
+        return on_first_rank(open_file)
 
     def _export(self, best: SubnetSpec, history: dict[SubnetSpec, dict]) -> dict[str, float]:
         record = history[best]
         if self._file is not None:
             static = extract_calibrated(self.supernet, best, self.calibration)
             work_dir = Path(self.runner.work_dir)
-            (work_dir / BEST_YAML).write_text(best.to_yaml())
+            choice = best.to_yaml().encode()
+            write_atomically(work_dir / BEST_YAML, lambda file: file.write(choice))
             save_atomically(subnet_checkpoint(static, record['metrics']), work_dir / BEST_CHECKPOINT)
             self.runner.logger.info(
                 f'exported {work_dir / BEST_CHECKPOINT} and {work_dir / BEST_YAML}:\n{best.to_yaml()}'

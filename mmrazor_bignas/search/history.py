@@ -7,7 +7,7 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.errors import InputError, StorageError
 from mmrazor_bignas.search_space import SubnetSpec
 
 FORMAT = 'mmrazor_bignas search history 1'
@@ -27,6 +27,7 @@ class History:
 
     Raises:
         InputError: The file is of another search, is no history, or has a foreign line.
+        StorageError: The file cannot be written.
     """
 
     def __init__(self, path: str | Path, search: Mapping, resume: bool) -> None:
@@ -51,10 +52,15 @@ class History:
         self.records[subnet] = dict(record)
 
     def _append(self, line: Mapping) -> None:
-        with open(self.path, 'ab') as file:
-            file.write(_line(line))
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            with open(self.path, 'ab') as file:
+                file.write(_line(line))
+                file.flush()
+                os.fsync(file.fileno())
+        except OSError as error:
+            raise StorageError(
+                f'{self.path}: could not be written: {error.strerror}; --resume goes on with the lines that are there'
+            ) from error
 
     def _read(self) -> None:
         content = self.path.read_bytes()

@@ -24,7 +24,7 @@ def tool(monkeypatch, imagenet):
 
         module = importlib.import_module(name)
         monkeypatch.setattr(sys, 'argv', [name, *map(str, words)])
-        from mmrazor_bignas.engine.runner import run_tool
+        from mmrazor_bignas.engine.main import run_tool
 
         with contextlib.redirect_stdout(io.StringIO()), pytest.raises(SystemExit) as stop:
             run_tool(module.main, module.build_parser())

@@ -138,11 +138,7 @@ VARIANTS = {
     'amp': ('', ['--amp', '--auto-scale-lr']),
     'accumulate': ('optim_wrapper = dict(accumulative_counts=2)', []),
     'ema': (
-        'custom_hooks = [\n'
-        "    dict(type='mmrazor_bignas.LossGuardHook'),\n"
-        "    dict(type='mmrazor_bignas.PlainCheckpointHook'),\n"
-        "    dict(type='EMAHook'),\n"
-        ']',
+        "custom_hooks = [\n    dict(type='mmrazor_bignas.LossGuardHook'),\n    dict(type='EMAHook'),\n]",
         [],
     ),
 }

@@ -6,7 +6,7 @@ python tools/visualizations/plot_search.py HISTORY --out pareto.png
 import argparse
 from pathlib import Path
 
-from mmrazor_bignas.engine.runner import run_tool
+from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import read_history
 

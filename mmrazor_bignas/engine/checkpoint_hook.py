@@ -1,0 +1,129 @@
+"""Checkpoints of training: plain, whole, and the earlier one kept until the new one is there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from mmengine.dist import barrier, is_main_process
+from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
+from mmengine.logging import HistoryBuffer
+from mmengine.runner import Runner
+
+from mmrazor_bignas.engine.checkpoints import check_state, supernet_meta
+from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.resume import POINTER, Layout, find_checkpoints, fit, move_aside, remove_leftovers
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import HOOKS
+
+
+@HOOKS.register_module()
+class CheckpointHook(MMEngineCheckpointHook):
+    """mmengine's hook with its options; what it saves loads with ``weights_only=True`` and can be resumed anywhere.
+
+    mmengine's message hub holds objects that torch refuses with ``weights_only=True``; they are stored as numbers. A
+    checkpoint says its search space, config, version and place in the training. Other networks' checkpoints are kept
+    out of the model. An old checkpoint is removed after the new one is on disk, not before.
+
+    Args:
+        filename_tmpl: Not accepted: ``--resume`` finds files by their names, ``epoch_N.pth`` and ``iter_N.pth``.
+        **kwargs: Of mmengine's hook.
+
+    Attributes:
+        saved_iter: Steps that the newest checkpoint of this run has seen.
+    """
+
+    priority = 'VERY_LOW'  # EMAHook swaps weights before
+    saved_iter = 0
+
+    def __init__(self, filename_tmpl: None = None, **kwargs) -> None:
+        if filename_tmpl is not None:
+            raise InputError('default_hooks.checkpoint.filename_tmpl cannot be set: --resume finds files by name')
+        super().__init__(**kwargs)
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self.saved_iter = runner.iter
+        self._config = runner.tools_config().pretty_text
+        if is_main_process():
+            remove_leftovers(Path(self.out_dir))
+            next_step = (runner.iter + 1) / len(runner.train_dataloader)
+            if aside := move_aside(Path(self.out_dir), next_step - 1e-9):
+                runner.logger.warning(
+                    f'moved checkpoints that are not of this training to {aside}; --resume would go on with them'
+                    if runner.iter == 0
+                    else f'moved checkpoints from beyond the point of the resume to {aside}'
+                )
+
+    def save_now(self, runner: Runner) -> str:
+        """Save between two steps, on every rank's call; returns the file when it is on disk."""
+        name = f'iter_{runner.iter}.pth'
+        if self.saved_iter != runner.iter:
+            self._save(runner, name, {'epoch': runner.epoch, 'iter': runner.iter})
+        barrier()  # the first rank writes; a rank that left earlier would end it
+        return self.last_ckpt
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        hub = checkpoint['message_hub']
+        hub['log_scalars'] = {
+            name: {'values': buffer.data[0].tolist(), 'counts': buffer.data[1].tolist(), 'max': buffer.max_length}
+            for name, buffer in hub['log_scalars'].items()
+        }
+        hub['runtime_info'] = {
+            k: v for k, v in hub['runtime_info'].items() if k in hub['resumed_keys'] and _is_plain(v)
+        }
+        hub['resumed_keys'] = dict(hub['resumed_keys'])
+        checkpoint['message_hub'] = dict(hub)
+        meta = checkpoint['meta']
+        meta.update(supernet_meta(unwrapped(runner.model).search_space), cfg=self._config)
+        meta['layout'] = Layout.of(runner)._asdict()
+        if not _is_plain(meta.get('dataset_meta')):
+            del meta['dataset_meta']
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        source = runner._load_from or 'the checkpoint'
+        check_state(unwrapped(runner.model), checkpoint['state_dict'], source=source)
+        hub = checkpoint.get('message_hub')
+        if hub:
+            hub['log_scalars'] = {
+                name: HistoryBuffer(buffer['values'], buffer['counts'], buffer['max'])
+                if isinstance(buffer, Mapping)
+                else buffer
+                for name, buffer in hub['log_scalars'].items()
+            }
+        if runner._resume:
+            for line in fit(checkpoint, runner, source):
+                runner.logger.warning(line)
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        self._save(runner, self.filename_tmpl.format(step), meta)
+
+    def _save(self, runner: Runner, name: str, meta: dict) -> None:
+        self.last_ckpt = str(Path(self.out_dir) / name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        self.saved_iter = meta['iter']
+        if is_main_process():
+            path = self.last_ckpt.encode()
+            write_atomically(Path(runner.work_dir) / POINTER, lambda file: file.write(path))
+            if self.max_keep_ckpts > 0:
+                for old in list(find_checkpoints(Path(self.out_dir)).whole)[self.max_keep_ckpts :]:
+                    old.unlink()
+
+
+def _is_plain(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return all(_is_plain(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(map(_is_plain, value))
+    return value is None or type(value) in (bool, int, float, str)

@@ -1,0 +1,81 @@
+"""What a cluster says before it takes a node: SIGTERM, or SIGUSR1, and a grace time before SIGKILL."""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+_leaving = multiprocessing.RawValue('b', 0)  # shared with the workers of data loaders
+atexit.register(setattr, _leaving, 'value', 1)
+
+
+class Stopped(BaseException):
+    """A signal asks this process to leave. Like KeyboardInterrupt it is nothing that ``except Exception`` handles.
+
+    Args:
+        signum: The signal.
+        saved: What was saved on the way out.
+    """
+
+    def __init__(self, signum: int, saved: str = '') -> None:
+        super().__init__(f'stopped by {signal.Signals(signum).name}' + (f'; saved {saved}' if saved else ''))
+        self.signum = signum
+
+
+@contextmanager
+def raised_signals() -> Iterator[None]:
+    """Inside, a signal raises :class:`Stopped` where it finds the program."""
+
+    def leave(signum: int, _frame: object) -> None:
+        raise Stopped(signum)
+
+    with _handler(leave):
+        yield
+
+
+@contextmanager
+def recorded_signals() -> Iterator[list[int]]:
+    """Inside, signals are only recorded, in the list: whoever reads it chooses a good moment to leave.
+
+    Raises:
+        Stopped: At the end, for a signal that nobody took out of the list.
+    """
+    received: list[int] = []
+    with _handler(lambda signum, _frame: received.append(signum)):
+        yield received
+    if received:
+        raise Stopped(received[0])
+
+
+@contextmanager
+def _handler(handle: Callable[[int, object], object]) -> Iterator[None]:
+    if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
+        yield
+        return
+    previous = {signum: signal.signal(signum, handle) for signum in STOP_SIGNALS}
+    try:
+        yield
+    finally:
+        for signum, earlier in previous.items():
+            signal.signal(signum, earlier)
+
+
+def outlive_signals(worker_id: int) -> None:
+    """For DataLoader's ``worker_init_fn``: a cluster signals workers too, and the parent needs them until it leaves.
+
+    torch's workers notice by themselves when their parent is gone.
+    """
+
+    def leave_with_the_parent(signum: int, _frame: object) -> None:
+        if signum == signal.SIGTERM and _leaving.value:
+            os._exit(128 + signum)
+
+    for signum in STOP_SIGNALS:
+        signal.signal(signum, leave_with_the_parent)

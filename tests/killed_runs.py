@@ -1,0 +1,258 @@
+"""Run the tools many times, kill them at random moments, go on with --resume: python killed_runs.py KIND RANKS SEED ...
+
+KIND is train or search. Everything is imported once and runs are forked, so a start costs nothing. Prints a JSON line
+per seed: how often the run was killed and where, and whether what it left equals what an undisturbed run left.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import random
+import signal
+import socket
+import sys
+import time
+from pathlib import Path
+
+import torch
+from conftest import ROOT, TINY_ROWS
+
+sys.path.insert(0, str(ROOT / 'tools'))
+
+CONFIG = f"""
+_base_ = ['{ROOT}/configs/demo/digits_%s.py']
+_split = dict(parts=dict(search=0.04, test=0.9), part='train')
+_tiny = dict(backbone=dict(search_space=dict(_delete_=True, **{TINY_ROWS!r})))
+algorithm = dict(architecture=_tiny)
+"""
+TRAIN = """
+train_dataloader = dict(batch_size=8, dataset=_split, num_workers={workers}, persistent_workers={workers} > 0)
+val_dataloader = dict(dataset=dict(parts=_split['parts']))
+val_cfg = dict(calibrate_sample_num=16, calibrate_dataloader=dict(dataset=_split))
+train_cfg = dict(max_epochs=3, val_interval=2)
+default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1), logger=dict(interval=100))
+custom_hooks = [dict(type='mmrazor_bignas.LossGuardHook'), dict(type='EMAHook')]
+"""
+SEARCH = """
+val_dataloader = dict(dataset=dict(parts=_split['parts']))
+val_cfg = dict(
+    calibrate_sample_num=16,
+    calibrate_dataloader=dict(dataset=_split),
+    generations=3,
+    strategy=dict(population=4, parents=2),
+    constraints=dict(_delete_=True, params=(0, 1e9)),
+)
+"""
+
+
+def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None) -> list[int]:
+    """Fork a run of tools/train.py; its processes."""
+    with socket.socket() as sock:
+        sock.bind(('127.0.0.1', 0))
+        port = str(sock.getsockname()[1])
+    children = []
+    for rank in range(ranks):
+        if pid := os.fork():
+            children.append(pid)
+            continue
+        log = os.open(folder / f'log{rank}.txt', os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+        os.dup2(log, 1)
+        os.dup2(log, 2)
+        if ranks > 1:
+            os.environ.update(RANK=str(rank), LOCAL_RANK=str(rank), WORLD_SIZE=str(ranks))
+            os.environ.update(MASTER_ADDR='127.0.0.1', MASTER_PORT=port)
+            words = [*words, '--launcher', 'pytorch']
+        if die_at and rank == 0:
+            arm(*die_at.split(':'))
+        sys.argv = ['train.py', *words]
+        tool = importlib.import_module('train')
+        try:
+            tool.run_tool(tool.main, tool.build_parser())
+        except SystemExit as stop:
+            print(stop, flush=True)
+            os._exit(1)
+        except BaseException:
+            import traceback
+
+            traceback.print_exc()
+            os._exit(1)
+        os._exit(0)
+    return children
+
+
+def arm(place: str, count: str) -> None:
+    """Let this process die of SIGKILL in the middle of writing a file."""
+    from mmrazor_bignas.engine import storage
+
+    left = [int(count)]
+    original = getattr(os, place) if place != 'write' else storage.write_atomically
+
+    def die() -> None:
+        left[0] -= 1
+        if left[0] == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    if place == 'write':
+
+        class HalfWriter:
+            def __init__(self, file):
+                self.file = file
+
+            def write(self, content):
+                self.file.write(content[: len(content) // 2])
+                self.file.flush()
+                die()
+                return self.file.write(content[len(content) // 2 :])
+
+        def write_atomically(path, write):
+            original(path, lambda file: write(HalfWriter(file)))
+
+        storage.write_atomically = write_atomically
+    else:
+
+        def dies(*args, **kwargs):
+            die()
+            return original(*args, **kwargs)
+
+        setattr(os, place, dies)
+
+
+def wait(children: list[int], seconds: float | None = None) -> list[int] | None:
+    """Exit codes; None if they run on after so many seconds. As launchers do, the first to fail ends the others."""
+    deadline = None if seconds is None else time.monotonic() + seconds
+    codes: dict[int, int] = {}
+    while len(codes) < len(children):
+        for pid in set(children) - set(codes):
+            done, status = os.waitpid(pid, os.WNOHANG)
+            if done:
+                codes[pid] = os.waitstatus_to_exitcode(status)
+                if codes[pid]:
+                    for other in set(children) - set(codes):
+                        os.kill(other, signal.SIGTERM)
+        if deadline is not None and time.monotonic() > deadline:
+            return None
+        time.sleep(0.002)
+    return [codes[pid] for pid in children]
+
+
+def killed_run(words: list[str], folder: Path, ranks: int, seed: int, duration: float) -> list[str]:
+    """Run, kill, go on until the end; says where it was killed."""
+    rng = random.Random(seed)
+    moments = []
+    for _ in range(3):
+        place = rng.choice(['time', 'time', 'fsync', 'replace', 'write'])
+        if place == 'time':
+            seconds = rng.uniform(0.0, 0.8) * duration
+            children = start(words, folder, ranks)
+            codes = wait(children, seconds)
+            if codes is None:
+                for pid in children:
+                    os.kill(pid, signal.SIGKILL)
+                wait(children)
+                moments.append(f'after {seconds:.2f} s')
+        else:
+            count = rng.randint(1, 4)
+            codes = wait(start(words, folder, ranks, f'{place}:{count}'))
+            if -signal.SIGKILL in codes:
+                moments.append(f'{place} {count}')
+                codes = None
+        if codes is not None and any(codes):
+            raise SystemExit(f'exit codes {codes}: ' + (folder / 'log0.txt').read_text()[-3000:])
+    codes = wait(start(words, folder, ranks))
+    if any(codes):
+        raise SystemExit(f'exit codes {codes}: ' + (folder / 'log0.txt').read_text()[-3000:])
+    return moments
+
+
+def left_by(kind: str, folder: Path) -> object:
+    """What a finished run left, to be compared."""
+    if kind == 'train':
+        checkpoint = torch.load(folder / 'epoch_3.pth', weights_only=True)
+        scalars = checkpoint['message_hub']['log_scalars']
+        losses = {name: value for name, value in scalars.items() if 'time' not in name and 'memory' not in name}
+        meta = {name: checkpoint['meta'][name] for name in ('epoch', 'iter', 'seed', 'layout')}
+        parts = ('state_dict', 'ema_state_dict', 'optimizer', 'param_schedulers')
+        return [meta, losses, *(checkpoint[part] for part in parts)]
+    best = torch.load(folder / 'best_subnet.pth', weights_only=True)
+    return [(folder / name).read_text() for name in ('search_history.jsonl', 'best_subnet.yaml')] + [best]
+
+
+def same(ours: object, theirs: object) -> bool:
+    """Equal to the last bit."""
+    if isinstance(ours, torch.Tensor):
+        return torch.equal(ours, theirs)
+    if isinstance(ours, dict):
+        return ours.keys() == theirs.keys() and all(same(ours[key], theirs[key]) for key in ours)
+    if isinstance(ours, (list, tuple)):
+        return len(ours) == len(theirs) and all(map(same, ours, theirs))
+    return ours == theirs
+
+
+def main() -> None:
+    kind, ranks, root, seeds = sys.argv[1], int(sys.argv[2]), Path(sys.argv[3]), [int(word) for word in sys.argv[4:]]
+    torch.set_num_threads(1)
+    prepare_forks()
+
+    def prepare(name: str, workers: int) -> tuple[Path, Path]:
+        folder = root / name
+        folder.mkdir(parents=True)
+        config = root / f'{kind}{workers}.py'
+        body = TRAIN.replace('{workers}', str(workers)) if kind == 'train' else SEARCH
+        config.write_text(CONFIG % ('supernet' if kind == 'train' else 'search') + body)
+        return folder, config
+
+    extra = []
+    if kind == 'search':
+        torch.manual_seed(0)
+        build_supernet(prepare('supernet', 0)[1], root / 'supernet.pth')
+        extra = ['--checkpoint', str(root / 'supernet.pth')]
+    references = {}
+    for seed in seeds:
+        workers = 2 if kind == 'train' and seed % 5 == 4 else 0
+        if workers not in references:
+            folder, config = prepare(f'undisturbed{workers}', workers)
+            began = time.monotonic()
+            codes = wait(start([str(config), '--work-dir', str(folder), *extra], folder, ranks))
+            assert not any(codes), (folder / 'log0.txt').read_text()[-3000:]
+            references[workers] = (left_by(kind, folder), time.monotonic() - began)
+        reference, duration = references[workers]
+        folder, config = prepare(f'seed{seed}', workers)
+        words = [str(config), '--work-dir', str(folder), *extra, '--resume']
+        moments = killed_run(words, folder, ranks, seed, duration)
+        print(json.dumps({'seed': seed, 'killed': moments, 'same': same(left_by(kind, folder), reference)}), flush=True)
+
+
+def prepare_forks() -> None:
+    """Do once what takes seconds in every run and is none of the matter."""
+    for module in ('train', 'mmcls.datasets', 'mmcls.models', 'mmrazor_bignas.engine', 'yapf', 'matplotlib.pyplot'):
+        importlib.import_module(module)
+    import mmengine.runner.runner
+    import sklearn.datasets
+
+    digits = sklearn.datasets.load_digits()
+    sklearn.datasets.load_digits = lambda: digits
+    environment = mmengine.runner.runner.collect_env()
+    mmengine.runner.runner.collect_env = lambda: environment
+
+
+def build_supernet(config: Path, path: Path) -> None:
+    """A checkpoint to search: random weights are as good as trained ones."""
+    from conftest import randomise
+    from mmengine.registry import init_default_scope
+
+    from mmrazor_bignas.engine.runner import load_config
+    from mmrazor_bignas.registry import MODELS
+
+    init_default_scope('mmcls')
+    algorithm = MODELS.build(load_config(str(config)).algorithm)
+    randomise(algorithm)
+    for key, value in algorithm.named_buffers():
+        if 'running' in key or 'num_batches' in key:
+            value.zero_() if 'var' not in key else value.fill_(1)
+    torch.save({'state_dict': algorithm.state_dict(), 'meta': {}}, path)
+
+
+if __name__ == '__main__':
+    main()

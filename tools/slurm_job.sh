@@ -1,0 +1,34 @@
+#!/bin/sh
+# The batch script of slurm_submit.sh: slurm_job.sh ROOT COMMAND PARTITION JOB_NAME WORD ...
+# SLURM signals this script before it takes the nodes. The signal is passed on to the processes, which save and leave;
+# then the job is put back into the queue. SLURM itself does not requeue what left within the grace time.
+set -u
+root=$1 command=$2
+shift 2
+if [ "$command" = slurm_train.sh ]; then
+    set -- "$@" --resume
+fi
+echo "job $SLURM_JOB_ID starts on $SLURM_JOB_NODELIST, restarts so far: ${SLURM_RESTART_COUNT:-0}"
+
+signalled=
+pass_on() {
+    signalled=1
+    scancel --signal=USR1 "$SLURM_JOB_ID" # the steps, not this script
+}
+trap pass_on USR1 TERM
+
+sh "$root/tools/$command" "$@" &
+running=$!
+while :; do
+    wait "$running"
+    code=$?
+    kill -0 "$running" 2>/dev/null || break # a signal ends wait, not the command
+done
+
+# 128 and more: a signal ended it. A job that scancel ended is no longer RUNNING, and stays ended.
+if [ -n "$signalled" ] && [ "$code" -ge 128 ] && scontrol show job "$SLURM_JOB_ID" | grep -q 'JobState=RUNNING'; then
+    echo "job $SLURM_JOB_ID goes back into the queue"
+    scontrol requeue "$SLURM_JOB_ID"
+    sleep 60 # until SLURM ends this script: were it gone before, the job would count as finished
+fi
+exit "$code"
