@@ -73,7 +73,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub['runtime_info'] = {
             k: v for k, v in hub['runtime_info'].items() if k in hub['resumed_keys'] and _is_plain(v)
         }
-        hub['resumed_keys'] = dict(hub['resumed_keys'])
+        kept = {*hub['log_scalars'], *hub['runtime_info']}
+        hub['resumed_keys'] = {k: v for k, v in hub['resumed_keys'].items() if k in kept}
         checkpoint['message_hub'] = dict(hub)
         meta = checkpoint['meta']
         meta.update(supernet_meta(unwrapped(runner.model).search_space), cfg=self._config)
