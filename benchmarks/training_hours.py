@@ -34,7 +34,7 @@ PASSES = 3  # a forward and a backward pass of about twice its cost
 PROCESSES = (1, 8, 32)
 SAMPLED_SUBNETS = 2000
 CURVES = 9  # numbers that a checkpoint keeps of every step: five losses, two learning rates, two times
-IMAGENET_GB = 138 + 6.3  # published: the archives of the training and the validation images
+IMAGENET_GB = (138 + 6.3) * 2**30 / 1e9  # published sizes of the training and the validation archive, which are GiB
 
 
 def parse_args() -> argparse.Namespace:
@@ -177,8 +177,7 @@ def print_disk(weights: int, curves: int) -> None:
     print(f'\ncheckpoint             {weights / 1e6:,.1f} MB, weights and momentum')
     print(f'                       {curves / 1e6:,.1f} MB, loss curves at the end (total batch {TOTAL_BATCH:,})')
     print(f'disk                   {2 * size:.2f} GB for max_keep_ckpts=2, {3 * size:.2f} GB while a third is written')
-    print(f'                       {IMAGENET_GB:.1f} GB for ImageNet (published: 138 GB train, 6.3 GB val)')
-    print(f'                       {IMAGENET_GB + 3 * size:.1f} GB together')
+    print(f'                       {IMAGENET_GB:.0f} GB for ImageNet (published: 138 GiB train, 6.3 GiB val)')
 
 
 if __name__ == '__main__':

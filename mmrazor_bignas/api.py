@@ -24,6 +24,7 @@ def get_subnet(
     mutable_cfg: SubnetSpec | Mapping | str | Path,
     checkpoint: str | Path | None = None,
     config: str | Path = DEFAULT_CONFIG,
+    allow_pickle: bool = False,
 ) -> SearchableImageClassifier:
     """A static subnet as a plain ``nn.Module`` in eval mode: normalised images (N, 3, H, W) to logits (N, classes).
 
@@ -32,21 +33,26 @@ def get_subnet(
         checkpoint: An exported subnet's file, or a supernet's, which is then calibrated on the config's training
             images. None leaves new weights.
         config: Path of a config whose ``algorithm.architecture`` says what the supernet is.
+        allow_pickle: Read the checkpoint although it holds pickled objects, which can run code.
 
     Raises:
         InputError: A file is missing or wrong, the subnet is not of the config's search space, or the checkpoint is of
             another network.
     """
-    model, _ = load_static(load_config(str(config)), mutable_cfg, checkpoint)
+    model, _ = load_static(load_config(str(config)), mutable_cfg, checkpoint, checkpoint if allow_pickle else None)
     return model.cpu()
 
 
 def load_static(
-    cfg: Config, mutable_cfg: SubnetSpec | Mapping | str | Path, checkpoint: str | Path | None
+    cfg: Config,
+    mutable_cfg: SubnetSpec | Mapping | str | Path,
+    checkpoint: str | Path | None,
+    pickled: str | Path | None = None,
 ) -> tuple[SearchableImageClassifier, str | None]:
     """:func:`get_subnet` for a config that is read already, and what the checkpoint was (``'subnet'``, ``'supernet'``).
 
-    Calibration data are those of the config's test loop, or of its validation or search loop.
+    ``pickled`` is the one file that may be unpickled. Calibration data are those of the config's test loop, or of its
+    validation or search loop.
     """
     init_default_scope(cfg.get('default_scope', 'mmcls'))
     model = Subnet(cfg.algorithm.architecture, mutable_cfg).to(get_device())
@@ -57,7 +63,7 @@ def load_static(
             raise InputError('the config has no test_cfg or val_cfg with calibrate_dataloader: what to calibrate on')
         found = load_subnet(
             model,
-            read_checkpoint(checkpoint),
+            read_checkpoint(checkpoint, pickled=pickled),
             str(checkpoint),
             lambda: calibration_batches(
                 loop.calibrate_dataloader, loop.calibrate_sample_num, loop.get('seed', 0), cache=False

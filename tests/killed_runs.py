@@ -137,8 +137,8 @@ def wait(children: list[int], seconds: float | None = None) -> list[int] | None:
     return [codes[pid] for pid in children]
 
 
-def killed_run(words: list[str], folder: Path, ranks: int, seed: int, duration: float) -> list[str]:
-    """Run, kill, go on until the end; says where it was killed."""
+def killed_run(words: list[str], folder: Path, ranks: int, last_ranks: int, seed: int, duration: float) -> list[str]:
+    """Run, kill, go on until the end, the last time on another number of ranks; says where it was killed."""
     rng = random.Random(seed)
     moments = []
     for _ in range(3):
@@ -160,7 +160,7 @@ def killed_run(words: list[str], folder: Path, ranks: int, seed: int, duration: 
                 codes = None
         if codes is not None and any(codes):
             raise SystemExit(f'exit codes {codes}: ' + (folder / 'log0.txt').read_text()[-3000:])
-    codes = wait(start(words, folder, ranks))
+    codes = wait(start(words, folder, last_ranks))
     if any(codes):
         raise SystemExit(f'exit codes {codes}: ' + (folder / 'log0.txt').read_text()[-3000:])
     return moments
@@ -220,7 +220,8 @@ def main() -> None:
         reference, duration = references[workers]
         folder, config = prepare(f'seed{seed}', workers)
         words = [str(config), '--work-dir', str(folder), *extra, '--resume']
-        moments = killed_run(words, folder, ranks, seed, duration)
+        last_ranks = 3 - ranks if kind == 'search' and seed % 2 else ranks  # 1 for 2 and 2 for 1
+        moments = killed_run(words, folder, ranks, last_ranks, seed, duration)
         print(json.dumps({'seed': seed, 'killed': moments, 'same': same(left_by(kind, folder), reference)}), flush=True)
 
 

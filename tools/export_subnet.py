@@ -26,8 +26,10 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def main(args: argparse.Namespace) -> None:
-    model, found = load_static(load_config(args.config, args.cfg_options), args.mutable_cfg, args.checkpoint)
-    metrics = read_checkpoint(args.checkpoint)['meta'].get('metrics', {}) if found == 'subnet' else {}
+    cfg = load_config(args.config, args.cfg_options)
+    model, found = load_static(cfg, args.mutable_cfg, args.checkpoint, args.allow_pickle)
+    meta = read_checkpoint(args.checkpoint, pickled=args.allow_pickle)['meta']
+    metrics = meta.get('metrics', {}) if found == 'subnet' else {}
     checkpoint = subnet_checkpoint(model, metrics)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     save_atomically(checkpoint, args.out)

@@ -5,6 +5,7 @@
 set -u
 root=$1 command=$2
 shift 2
+unset SRUN_ARGS # the job's size and limits are those of sbatch; a --time among them would end the step alone
 if [ "$command" = slurm_train.sh ]; then
     set -- "$@" --resume
 fi
@@ -13,7 +14,7 @@ echo "job $SLURM_JOB_ID starts on $SLURM_JOB_NODELIST, restarts so far: ${SLURM_
 signalled=
 pass_on() {
     signalled=1
-    scancel --signal=USR1 "$SLURM_JOB_ID" # the steps, not this script
+    scancel --signal=USR1 "$SLURM_JOB_ID" 2>/dev/null # the steps, not this script; they may be gone
 }
 trap pass_on USR1 TERM
 
@@ -25,8 +26,16 @@ while :; do
     kill -0 "$running" 2>/dev/null || break # a signal ends wait, not the command
 done
 
-# 128 and more: a signal ended it. A job that scancel ended is no longer RUNNING, and stays ended.
-if [ -n "$signalled" ] && [ "$code" -ge 128 ] && scontrol show job "$SLURM_JOB_ID" | grep -q 'JobState=RUNNING'; then
+# With code 128 and more a signal ended it. At a preemption SLURM may signal the processes alone; the job then has a
+# PreemptTime. A job that scancel ended is no longer RUNNING, and stays ended.
+if [ "$code" -ge 128 ]; then
+    job=$(scontrol show job "$SLURM_JOB_ID")
+    case $job in *PreemptTime=[0-9]*) signalled=1 ;; esac
+    case $job in *JobState=RUNNING*) ;; *) signalled= ;; esac
+else
+    signalled=
+fi
+if [ -n "$signalled" ]; then
     echo "job $SLURM_JOB_ID goes back into the queue"
     scontrol requeue "$SLURM_JOB_ID"
     sleep 60 # until SLURM ends this script: were it gone before, the job would count as finished

@@ -19,6 +19,13 @@ case $command in
 esac
 partition=$2 job_name=$3
 shift
+for word in "$@"; do
+    case $word in --resume*)
+        echo "slurm_submit.sh adds --resume itself; to begin with a file's weights, use --checkpoint FILE" >&2
+        exit 2
+        ;;
+    esac
+done
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tools/slurm_size.sh
 . "$root/tools/slurm_size.sh"

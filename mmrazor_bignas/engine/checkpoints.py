@@ -51,7 +51,7 @@ def read_checkpoint(
         if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
             raise InputError(
                 f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code; '
-                f'where you trust its source: --allow-pickle {path}'
+                f'if you trust its source: --allow-pickle {path} (in Python, allow_pickle=True)'
             ) from error
         raise InputError(f'{path}: not a checkpoint') from error
     except (ImportError, AttributeError) as error:

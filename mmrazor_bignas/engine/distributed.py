@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import warnings
 from collections.abc import Callable, Mapping
 from typing import TypeVar
 
@@ -79,7 +80,8 @@ def start_processes(launcher: str) -> dist.Store | None:
         raise InputError(f'--launcher is {launcher!r}; expected one of {list(LAUNCHERS)}')
     if launcher == 'slurm':
         _export('slurm', RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
-        os.environ.setdefault('MASTER_ADDR', _first_node(os.environ['SLURM_NODELIST']))
+        if 'MASTER_ADDR' not in os.environ:
+            os.environ['MASTER_ADDR'] = _first_node(os.environ['SLURM_NODELIST'])
         os.environ.setdefault('MASTER_PORT', str(slurm_port(os.environ)))
     elif launcher == 'mpi':
         _export(
@@ -97,7 +99,20 @@ def start_processes(launcher: str) -> dist.Store | None:
     if torch.cuda.is_available():
         backend = 'nccl'
         torch.cuda.set_device(local_rank % torch.cuda.device_count())
-    store, rank, world_size = next(dist.rendezvous('env://'))
+    elif os.environ.get('SLURM_STEP_GPUS') and torch.version.cuda and os.environ['RANK'] == '0':
+        warnings.warn(
+            'SLURM gave this job GPUs, but torch finds none (a driver too old for CUDA '
+            f'{torch.version.cuda}?): running on the CPU',
+            stacklevel=1,
+        )
+    try:
+        store, rank, world_size = next(dist.rendezvous('env://'))
+    except dist.DistNetworkError as error:
+        address = f'{os.environ["MASTER_ADDR"]}:{os.environ["MASTER_PORT"]}'
+        raise InputError(
+            f'the processes do not meet at {address}: {str(error).splitlines()[0]}; MASTER_ADDR and MASTER_PORT (PORT '
+            'for tools/dist_*.sh) choose another place'
+        ) from error
     dist.init_process_group(backend, store=store, rank=rank, world_size=world_size)
     return store
 

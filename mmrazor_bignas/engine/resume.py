@@ -159,6 +159,7 @@ def _replay_schedules(checkpoint: dict, runner: Runner) -> None:
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
     scheduled = {scheduler.param_name for scheduler in schedulers} | {'lr'}
     names = scheduled | {f'initial_{name}' for name in scheduled}
-    groups = checkpoint['optimizer']['param_groups']
+    saved_state = checkpoint['optimizer']
+    groups = [*saved_state['param_groups'], *filter(None, [saved_state.get('base_param_settings')])]
     for saved, fresh in zip(groups, runner.optim_wrapper.param_groups, strict=True):
         saved.update({name: fresh[name] for name in names & set(fresh)})

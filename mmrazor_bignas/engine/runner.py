@@ -79,9 +79,10 @@ class NASRunner(Runner):
         return cfg
 
     def dump_config(self) -> None:
-        """Write the config into the work dir."""
-        if self.rank == 0:
-            self.tools_config().dump(str(Path(self.work_dir) / Path(self.cfg.filename).name))
+        """Write the config into the work dir, unless that is where the user's own lies."""
+        copy_of_it = Path(self.work_dir) / Path(self.cfg.filename).name
+        if self.rank == 0 and copy_of_it.resolve() != Path(self.cfg.filename).resolve():
+            self.tools_config().dump(str(copy_of_it))
 
 
 def add_cfg_options(parser: argparse.ArgumentParser) -> None:

@@ -9,7 +9,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
-from tiny_imagenet import SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS
+from tiny_imagenet import SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, run
 
 SHELLS = ['sh', 'bash']
 FAKE = '#!/bin/sh\nfor word in "$@"; do printf "%s\\n" "$word"; done\n'
@@ -137,6 +137,13 @@ def test_two_processes_train(imagenet, tmp_path):
     assert done.returncode == 0, done.stderr[-3000:]
     state = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
     assert all(value.isfinite().all() for value in state.values())
+    # One process goes on, and says what changes.
+    words = [SUPERNET, tmp_path, '--resume', '--no-validate', '--cfg-options', *TRAIN_OPTIONS]
+    done = run('tools/train.py', *words, 'train_cfg.max_epochs=2', cwd=imagenet)
+    assert done.code == 0, done.err[-3000:]
+    assert 'was saved by 2 process(es) x 10 images a step; this run has 1 x 10' in done.out
+    meta = torch.load(tmp_path / 'epoch_2.pth', weights_only=True)['meta']
+    assert meta['iter'] == 2 * meta['layout']['iters_per_epoch']
 
 
 needs_slurm = pytest.mark.skipif(shutil.which('sinfo') is None, reason='no SLURM here: sinfo was not found')

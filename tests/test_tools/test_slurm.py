@@ -208,11 +208,15 @@ def submit(words: str, log, **env) -> str:
     return re.search(r'Submitted batch job (\d+)', succeed(f'sh tools/slurm_submit.sh {words}', **env))[1]
 
 
-def wait_until(what, seconds: float = 200) -> None:
+def wait_until(what, seconds: float = 120) -> None:
     deadline = time.monotonic() + seconds
     while not what():
         assert time.monotonic() < deadline, 'waited too long'
         time.sleep(0.3)
+
+
+def in_epoch(epoch: int, log) -> bool:
+    return log.exists() and re.search(rf'Epoch\(train\) +\[{epoch}\]', log.read_text()) is not None
 
 
 def state_of(job: str) -> str:
@@ -233,7 +237,7 @@ def test_a_job_that_loses_its_nodes_comes_back_and_ends_the_same(undisturbed, tm
     config, expected = undisturbed
     log = tmp_path / 'log.txt'
     job = submit(f'slurm_train.sh low {how} {config} {tmp_path}/out', log, **TWO_NODES)
-    wait_until(lambda: log.exists() and 'Epoch(train) [4]' in log.read_text())
+    wait_until(lambda: in_epoch(4, log))
     if how == 'requeue':
         succeed(f'scontrol requeue {job}')
     else:
@@ -251,7 +255,7 @@ def test_a_job_that_loses_its_nodes_comes_back_and_ends_the_same(undisturbed, tm
 def test_a_cancelled_job_stays_cancelled(undisturbed, tmp_path):
     log = tmp_path / 'log.txt'
     job = submit(f'slurm_train.sh low cancelled {undisturbed[0]} {tmp_path}/out', log, **ONE)
-    wait_until(lambda: log.exists() and 'Epoch(train) [2]' in log.read_text())
+    wait_until(lambda: in_epoch(2, log))
     succeed(f'scancel {job}')
     wait_until(lambda: succeed(f'squeue -h -j {job} -o %T').strip() == '')
     time.sleep(10)  # a requeued job would wait for its start

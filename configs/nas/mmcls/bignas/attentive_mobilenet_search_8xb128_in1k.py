@@ -12,7 +12,7 @@ algorithm = dict(
 )
 
 # A search is a validation loop over many subnets: 20 generations of 50 candidates below 700 M multiply-adds.
-val_dataloader = dict(batch_size=128, num_workers=8, dataset={{_base_._search_set}})
+val_dataloader = dict(batch_size=128, num_workers=5, dataset={{_base_._search_set}})
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SearchLoop',
@@ -27,7 +27,7 @@ val_cfg = dict(
     generations=20,
     constraints=dict(flops=(0, 700e6)),
     score='accuracy/top1',
-    calibrate_dataloader=dict(batch_size=64, num_workers=8, dataset={{_base_._train_set}}),
+    calibrate_dataloader=dict(batch_size=64, num_workers=5, dataset={{_base_._train_set}}),
     # Enough to rank candidates; testing a supernet's subnet calibrates on 16,384, so its score may differ a little.
     calibrate_sample_num=4096,
 )

@@ -8,11 +8,11 @@ _base_ = [
 # A YAML path, 'min', 'max' or 'attentivenas-a0' to 'attentivenas-a6'.
 algorithm = dict(type='mmrazor_bignas.Subnet', mutable_cfg='attentivenas-a0')
 
-test_dataloader = dict(batch_size=256, num_workers=8, dataset={{_base_._test_set}})
+test_dataloader = dict(batch_size=256, num_workers=5, dataset={{_base_._test_set}})
 test_evaluator = {{_base_._evaluator}}
 test_cfg = dict(
     type='mmrazor_bignas.SubnetTestLoop',
     # A supernet's checkpoint is calibrated; an exported subnet's has its own statistics.
-    calibrate_dataloader=dict(batch_size=256, num_workers=8, dataset={{_base_._train_set}}),
+    calibrate_dataloader=dict(batch_size=256, num_workers=5, dataset={{_base_._train_set}}),
     calibrate_sample_num=16384,
 )

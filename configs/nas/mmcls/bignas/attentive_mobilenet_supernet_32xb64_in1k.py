@@ -14,7 +14,7 @@ algorithm = dict(
 
 train_dataloader = dict(
     batch_size=64,
-    num_workers=8,
+    num_workers=5,
     persistent_workers=True,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -22,11 +22,11 @@ train_dataloader = dict(
 )
 
 # While training, the extremes are evaluated on the held-out part of the training images.
-val_dataloader = dict(batch_size=256, num_workers=8, dataset={{_base_._search_set}})
+val_dataloader = dict(batch_size=256, num_workers=5, dataset={{_base_._search_set}})
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
-    calibrate_dataloader=dict(batch_size=64, num_workers=8, dataset={{_base_._train_set}}),
+    calibrate_dataloader=dict(batch_size=64, num_workers=5, dataset={{_base_._train_set}}),
     calibrate_sample_num=4096,
 )
