@@ -1,4 +1,4 @@
-"""The shell scripts: which words reach srun and torchrun, and what they do on a real SLURM."""
+"""The shell scripts: which words reach srun and torchrun, and what torchrun makes of them. See test_slurm.py, too."""
 
 import json
 import os
@@ -146,37 +146,24 @@ def test_two_processes_train(imagenet, tmp_path):
     assert meta['iter'] == 2 * meta['layout']['iters_per_epoch']
 
 
-needs_slurm = pytest.mark.skipif(shutil.which('sinfo') is None, reason='no SLURM here: sinfo was not found')
+def test_submit_adds_resume_and_takes_the_words_as_they_are(tmp_path):
+    (tmp_path / 'sbatch').write_text(FAKE)
+    (tmp_path / 'sbatch').chmod(0o755)
+    env = {'path': tmp_path, 'GPUS': '2', 'GRACE': '60', 'SBATCH_ARGS': '--time=10 --qos=x'}
+    line = ['tools/slurm_train.sh', 'p', 'j', 'c', 'work dir', '--cfg-options', 'a=[1, 2]']
+    words = words_of(shell('sh', 'tools/slurm_submit.sh', *line, **env))
+    assert words[-9:] == [f'{ROOT}/tools/slurm_job.sh', str(ROOT), 'slurm_train.sh', *line[1:]]
+    assert {'--requeue', '--signal=B:USR1@60', '--ntasks=2', '--time=10', '--qos=x', '--open-mode=append'} <= set(words)
 
 
-@pytest.mark.slow
-@needs_slurm
-def test_the_three_commands_on_a_real_slurm(imagenet, tmp_path):
-    """Verbatim from the repository root, on one task; what is added makes the run small."""
-    (tmp_path / 'data').symlink_to(imagenet / 'data')
-    for name in ('configs', 'tools', 'mmrazor_bignas'):
-        (tmp_path / name).symlink_to(ROOT / name)
-    env = {'GPUS': '1', 'CPUS_PER_TASK': '1', 'PARTITION': 'debug', 'JOB_NAME': 'test', 'PYTHON': PYTHON['PYTHON']}
-    env |= {'STEP1_CKPT': 'one/epoch_1.pth', 'STEP2_CKPT': 'two/best_subnet.pth'}
-    env |= {'STEP2_SUBNET_YAML': 'two/best_subnet.yaml'}
-    commands = [
-        (f'sh tools/slurm_train.sh $PARTITION $JOB_NAME {SUPERNET} $WORK_DIR', 'one', TRAIN_OPTIONS),
-        (
-            f'sh tools/slurm_train.sh $PARTITION $JOB_NAME {SEARCH} --checkpoint $STEP1_CKPT --work-dir $WORK_DIR',
-            'two',
-            SEARCH_OPTIONS,
-        ),
-        (
-            f'sh tools/slurm_test.sh $PARTITION $JOB_NAME {SUBNET} $STEP2_CKPT --work-dir $WORK_DIR --eval accuracy '
-            '--cfg-options algorithm.mutable_cfg=$STEP2_SUBNET_YAML',
-            'three',
-            TEST_OPTIONS,
-        ),
-    ]
-    for command, work_dir, options in commands:
-        separator = '' if '--cfg-options' in command else '--cfg-options'
-        line = ' '.join([command, separator, *(f"'{option}'" for option in options)])
-        done = shell('sh', '-c', line, cwd=tmp_path, WORK_DIR=work_dir, **env)
-        assert done.returncode == 0, done.stdout[-1000:] + done.stderr[-3000:]
-    assert 'accuracy/top1' in done.stdout + done.stderr
-    assert 'found an exported subnet' in done.stdout + done.stderr
+@pytest.mark.parametrize('words', [[], ['slurm_train.sh', 'p', 'j'], ['slurm_test.sh', 'p', 'j', 'c'], ['x.sh'] * 5])
+def test_submit_shows_its_usage(words):
+    done = shell('sh', ROOT / 'tools/slurm_submit.sh', *words)
+    assert done.returncode == 2
+    assert 'usage: sh tools/slurm_submit.sh' in done.stderr
+
+
+def test_submit_refuses_a_resume_of_the_users(tmp_path):
+    done = shell('sh', ROOT / 'tools/slurm_submit.sh', 'slurm_train.sh', 'p', 'j', 'c', '--resume', 'epoch_3.pth')
+    assert done.returncode == 2
+    assert 'adds --resume itself' in done.stderr
