@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -113,6 +115,17 @@ def tiny_algorithm(tiny_architecture):
     )
     randomise(algorithm)
     return algorithm
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 1 MB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    if os.getuid() or subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', disk]).returncode:
+        pytest.skip('a tmpfs cannot be mounted here')
+    yield disk
+    subprocess.run(['umount', disk], check=True)
 
 
 def randomise(module) -> None:

@@ -10,6 +10,7 @@ import importlib
 import json
 import os
 import random
+import re
 import signal
 import socket
 import sys
@@ -222,7 +223,9 @@ def main() -> None:
         words = [str(config), '--work-dir', str(folder), *extra, '--resume']
         last_ranks = 3 - ranks if kind == 'search' and seed % 2 else ranks  # 1 for 2 and 2 for 1
         moments = killed_run(words, folder, ranks, last_ranks, seed, duration)
-        print(json.dumps({'seed': seed, 'killed': moments, 'same': same(left_by(kind, folder), reference)}), flush=True)
+        resumed = len(re.findall(r'resumed(?: epoch|: \d+ candidates)', (folder / 'log0.txt').read_text()))
+        equal = same(left_by(kind, folder), reference)
+        print(json.dumps({'seed': seed, 'killed': moments, 'resumed': resumed, 'same': equal}), flush=True)
 
 
 def prepare_forks() -> None:

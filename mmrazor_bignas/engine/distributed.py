@@ -19,7 +19,8 @@ from torch import Tensor, nn
 from mmrazor_bignas.errors import InputError, UserError
 from mmrazor_bignas.registry import MODEL_WRAPPERS
 
-LAUNCHERS = ('none', 'pytorch', 'slurm', 'mpi')
+RANKS = {'pytorch': 'RANK', 'slurm': 'SLURM_PROCID', 'mpi': 'OMPI_COMM_WORLD_RANK'}  # what launchers set
+LAUNCHERS = ('none', *RANKS)
 PORTS = range(20000, 32000)  # below those that Linux hands out by itself
 NO_SYNC_BN = (
     'SyncBN is not supported, a subnet in training is normalised by the batch of its own process (statistics are '
@@ -79,21 +80,20 @@ def start_processes(launcher: str) -> dist.Store | None:
     if launcher not in LAUNCHERS:
         raise InputError(f'--launcher is {launcher!r}; expected one of {list(LAUNCHERS)}')
     if launcher == 'slurm':
-        _export('slurm', RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
+        _export('slurm', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
         if 'MASTER_ADDR' not in os.environ:
             os.environ['MASTER_ADDR'] = _first_node(os.environ['SLURM_NODELIST'])
         os.environ.setdefault('MASTER_PORT', str(slurm_port(os.environ)))
     elif launcher == 'mpi':
         _export(
             'mpi',
-            RANK='OMPI_COMM_WORLD_RANK',
             WORLD_SIZE='OMPI_COMM_WORLD_SIZE',
             LOCAL_RANK='OMPI_COMM_WORLD_LOCAL_RANK',
         )
         os.environ.setdefault('MASTER_ADDR', '127.0.0.1')
         os.environ.setdefault('MASTER_PORT', '29500')
     else:
-        _export('pytorch', RANK='RANK', WORLD_SIZE='WORLD_SIZE', LOCAL_RANK='LOCAL_RANK')
+        _export('pytorch', WORLD_SIZE='WORLD_SIZE', LOCAL_RANK='LOCAL_RANK')
     local_rank = int(os.environ['LOCAL_RANK'])
     backend = 'gloo'
     if torch.cuda.is_available():
@@ -165,7 +165,7 @@ def lost_contact(error: BaseException) -> bool:
 
 
 def _export(launcher: str, **names: str) -> None:
-    for ours, theirs in names.items():
+    for ours, theirs in {'RANK': RANKS[launcher], **names}.items():
         if theirs not in os.environ:
             raise InputError(f'--launcher {launcher}: {theirs} is not set; was the program started by {launcher}?')
         os.environ[ours] = os.environ[theirs]

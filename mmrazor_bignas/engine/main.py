@@ -14,7 +14,7 @@ from typing import NoReturn
 
 import torch.distributed as dist
 
-from mmrazor_bignas.engine.distributed import first_to_fail, lost_contact, start_processes, stop_processes
+from mmrazor_bignas.engine.distributed import RANKS, first_to_fail, lost_contact, start_processes, stop_processes
 from mmrazor_bignas.engine.signals import Stopped, raised_signals
 from mmrazor_bignas.errors import UserError
 
@@ -59,9 +59,8 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
 
 def is_first_process(words: Sequence[str], environ: Mapping[str, str]) -> bool:
     """Whether this process is the first that a launcher started, or the only one; known before anything is parsed."""
-    launched = any(word.startswith('--launcher') for word in words)
-    ranks = [environ[name] for name in ('SLURM_PROCID', 'OMPI_COMM_WORLD_RANK', 'RANK') if name in environ]
-    return not launched or not ranks or '0' in ranks
+    line = ' '.join(words).replace('=', ' ')
+    return all(environ.get(name, '0') == '0' for launcher, name in RANKS.items() if f'--launcher {launcher}' in line)
 
 
 def message_of(error: Exception) -> str | None:

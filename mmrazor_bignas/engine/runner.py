@@ -134,7 +134,7 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
 
     Raises:
         InputError: The file is missing, unreadable, no config, or has no ``algorithm``; an override does not fit; a
-            top-level key is unknown.
+            top-level key is unknown, or asks for SyncBN.
     """
     if not Path(path).is_file():
         raise InputError(f'{path}: no such config file')
@@ -150,6 +150,8 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         raise InputError(f'--cfg-options: {error}') from error
     if 'algorithm' not in cfg:
         raise InputError(f'{path}: has no key "algorithm", which says what is trained, searched or tested')
+    if cfg.pop('sync_bn', None):
+        raise InputError(f'{path}: has the key sync_bn: {NO_SYNC_BN}')
     if unknown := sorted(set(cfg) - CONFIG_KEYS):
         raise InputError(f'{path}: nothing reads the key {unknown[0]!r}; known keys: {sorted(CONFIG_KEYS)}')
     for keys in (('architecture', 'backbone', 'search_space'), ('architecture', 'head', 'num_classes')):
@@ -166,7 +168,7 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
     """The Runner of a config; its ``algorithm`` is the Runner's ``model``.
 
     Raises:
-        InputError: The work dir cannot be written, or the config asks for SyncBN.
+        InputError: The work dir cannot be written.
     """
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
@@ -175,8 +177,6 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
         probe.unlink()
     except OSError as error:
         raise InputError(f'--work-dir {cfg.work_dir}: cannot be written: {error.strerror}') from error
-    if cfg.get('sync_bn'):
-        raise InputError(f'sync_bn is {cfg.sync_bn!r}: {NO_SYNC_BN}')
     cfg.launcher = launcher
     cfg.model = cfg.pop('algorithm')
     return NASRunner.from_cfg(cfg)

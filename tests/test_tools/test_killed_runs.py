@@ -9,7 +9,7 @@ import pytest
 import torch
 from conftest import ROOT
 from killed_runs import CONFIG, TRAIN
-from tiny_imagenet import run
+from tiny_imagenet import error_of, run
 
 SEEDS = range(10)
 
@@ -31,6 +31,8 @@ def test_killed_runs_end_as_undisturbed_ones(tmp_path, kind, ranks):
     assert [result['seed'] for result in results] == list(seeds)
     assert all(result['same'] for result in results), results
     assert sum(len(result['killed']) for result in results) >= len(seeds)
+    # Beginning anew each time would end the same, too.
+    assert sum(result['resumed'] for result in results) >= len(seeds) / 2
 
 
 def digits_config(folder, workers: int = 0):
@@ -73,6 +75,13 @@ def test_a_cut_off_checkpoint_is_passed_over(copied):
     # Nothing is thrown away.
     assert (copied / 'earlier.1/epoch_2.pth').exists()
     assert torch.load(copied / 'epoch_3.pth', weights_only=True)['meta']['epoch'] == 3
+
+
+def test_a_full_disk_stops_the_training_and_keeps_its_checkpoint(two_epochs, small_disk):
+    done = run('tools/train.py', two_epochs / 'digits.py', small_disk / 'out')
+    assert 'out/epoch_2.pth: could not be written: No space left on device' in error_of(done)
+    # Only one is kept; it goes when the next is there.
+    assert torch.load(small_disk / 'out/epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
 
 
 def test_another_batch_size_goes_on_and_says_what_changes(copied):

@@ -6,6 +6,7 @@ import shutil
 import pytest
 import torch
 import yaml
+from mmengine.config import Config
 from tiny_imagenet import SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, error_of, run
 
 from mmrazor_bignas.search import read_history
@@ -25,6 +26,9 @@ def test_checkpoints_are_plain_and_say_what_they_are_of(trained):
     assert checkpoint['meta']['search_space']['resolution'] == [32, 48, 64]
     assert checkpoint['meta']['mmrazor_bignas_version']
     assert checkpoint['optimizer']['state']
+    cfg = Config.fromstring(checkpoint['meta']['cfg'], file_format='.py')
+    assert cfg.algorithm.type == 'mmrazor_bignas.BigNAS'
+    assert checkpoint['meta']['layout'] == {'iters_per_epoch': 3, 'world_size': 1, 'batch_size': 10}
     # The running statistics of a supernet never move.
     state = checkpoint['state_dict']
     assert not any(value.any() for key, value in state.items() if key.endswith('running_mean'))

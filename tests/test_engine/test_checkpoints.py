@@ -1,0 +1,36 @@
+"""Reading checkpoints: without pickle, unless the user names the file."""
+
+import pytest
+import torch
+
+from mmrazor_bignas.engine.checkpoints import read_checkpoint
+from mmrazor_bignas.errors import InputError
+
+
+class Foreign:
+    """An object that pickle brings along."""
+
+
+@pytest.fixture
+def pickled(tmp_path):
+    torch.save({'state_dict': {'w': torch.ones(2)}, 'meta': {'object': Foreign()}}, tmp_path / 'foreign.pth')
+    return tmp_path / 'foreign.pth'
+
+
+def test_pickled_objects_are_refused_and_the_way_out_is_named(pickled):
+    with pytest.raises(InputError, match=f'holds pickled objects .* --allow-pickle {pickled}'):
+        read_checkpoint(pickled)
+
+
+def test_the_named_file_alone_is_unpickled(pickled, tmp_path):
+    other = tmp_path / 'other.pth'
+    other.write_bytes(pickled.read_bytes())
+    (tmp_path / 'link').symlink_to(tmp_path)
+    assert isinstance(read_checkpoint(pickled, pickled=tmp_path / 'link/foreign.pth')['meta']['object'], Foreign)
+    with pytest.raises(InputError, match='holds pickled objects'):
+        read_checkpoint(other, pickled=pickled)
+
+
+def test_the_head_is_enough_for_the_meta(tmp_path):
+    torch.save({'state_dict': {'w': torch.ones(1000)}, 'meta': {'iter': 3}}, tmp_path / 'a.pth')
+    assert read_checkpoint(tmp_path / 'a.pth', head_only=True)['meta'] == {'iter': 3}
