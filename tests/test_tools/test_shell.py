@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
 
@@ -84,7 +85,7 @@ def test_a_missing_srun_is_said(tmp_path):
 
 def test_dist_scripts_call_torchrun(stand_in):
     words = words_of(shell('sh', 'tools/dist_train.sh', SUPERNET, '2', '--work-dir', 'a b', path=stand_in, PORT='1234'))
-    assert words[:2] == ['-m', 'torch.distributed.run']
+    assert words[0] == f'{ROOT}/tools/dist_run.py'
     assert {'--nproc_per_node=2', '--master_port=1234', '--nnodes=1'} <= set(words)
     assert words[-6:] == [f'{ROOT}/tools/train.py', SUPERNET, '--work-dir', 'a b', '--launcher', 'pytorch']
     words = words_of(shell('sh', 'tools/dist_test.sh', SUBNET, 'a.pth', '2', path=stand_in))
@@ -92,8 +93,6 @@ def test_dist_scripts_call_torchrun(stand_in):
 
 
 def free_port() -> str:
-    import socket
-
     with socket.socket() as sock:
         sock.bind(('127.0.0.1', 0))
         return str(sock.getsockname()[1])
@@ -128,6 +127,25 @@ def test_two_processes_search_and_test_as_one(imagenet, trained, searched, tmp_p
         assert done.returncode == 0, done.stderr[-3000:]
         accuracies.append(json.loads((tmp_path / 'out.json').read_text())['accuracy/top1'])
     assert accuracies[0] == accuracies[1]
+
+
+def test_an_error_of_two_processes_is_said_once(tmp_path):
+    words = ['configs/demo/digits_supernet.py', 2, '--checkpoint', tmp_path / 'none.pth', '--work-dir', tmp_path]
+    done = shell('sh', 'tools/dist_train.sh', *words, PORT=free_port(), **PYTHON)
+    assert done.returncode == 1
+    assert done.stderr.count('none.pth: no such checkpoint file') == 1
+    assert 'Traceback' not in done.stderr
+
+
+def test_a_port_in_use_is_said(tmp_path):
+    with socket.socket() as taken:
+        taken.bind(('127.0.0.1', 0))
+        taken.listen()
+        done = shell('sh', 'tools/dist_train.sh', 'c', 2, PORT=str(taken.getsockname()[1]), **PYTHON)
+    assert done.returncode == 1
+    assert 'address already in use' in done.stderr
+    assert 'set PORT to a free one' in done.stderr
+    assert 'Traceback' not in done.stderr
 
 
 @pytest.mark.slow

@@ -1,0 +1,18 @@
+"""torchrun, with its words and options; where a process fails, that process has said why, and no traceback follows."""
+
+import sys
+
+from torch.distributed import DistNetworkError
+from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+from torch.distributed.run import main
+
+if __name__ == '__main__':
+    try:
+        main()
+    except ChildFailedError as error:
+        code = error.get_first_failure()[1].exitcode
+        sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell counts it
+    except DistNetworkError as error:
+        sys.exit(
+            f'torchrun: error: {str(error).splitlines()[0]} Another run may have the port: set PORT to a free one.'
+        )
