@@ -1,4 +1,4 @@
-"""Every command of the README runs: the marked ones where what they need is there, the rest here."""
+"""Every command of the README runs: the marked ones where what they need is there, the rest here. Named files exist."""
 
 import os
 import re
@@ -10,11 +10,20 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / 'README.md').read_text()
+PAGES = {'README.md': README, 'docs/slurm.md': (ROOT / 'docs/slurm.md').read_text()}
 BLOCK = re.compile(r'(?P<marks>(?:<!-- needs: [a-z]+ -->\n)*)```(?P<language>bash|python)\n(?P<code>.*?)```', re.S)
-BLOCKS = [
-    (match['language'], match['code'], set(re.findall(r'needs: ([a-z]+)', match['marks'])))
-    for match in BLOCK.finditer(README)
-]
+
+
+def blocks_of(page: str) -> list[tuple[str, str, set[str]]]:
+    """Language, code and needs of every block."""
+    return [
+        (match['language'], match['code'], set(re.findall(r'needs: ([a-z]+)', match['marks'])))
+        for match in BLOCK.finditer(page)
+    ]
+
+
+BLOCKS = blocks_of(README)
+SHELL = [code for page in PAGES.values() for language, code, _ in blocks_of(page) if language == 'bash']
 
 
 def words_of(code: str) -> list[list[str]]:
@@ -37,7 +46,7 @@ def test_the_readme_has_its_commands():
     assert [words for words in commands if words[:4] == design[1]] != []
 
 
-@pytest.mark.parametrize('code', [code for language, code, _ in BLOCKS if language == 'bash'])
+@pytest.mark.parametrize('code', SHELL)
 def test_every_tool_and_file_of_a_command_exists(code):
     for words in words_of(code):
         for word in words:
@@ -64,5 +73,6 @@ def test_unmarked_blocks_run(language, code, tmp_path):
 
 
 def test_links_lead_somewhere():
-    for target in re.findall(r'\]\((?!http)([^)#]+)', README):
-        assert (ROOT / target).exists(), target
+    for name, page in PAGES.items():
+        for target in re.findall(r'\]\((?!http)([^)#]+)', page):
+            assert ((ROOT / name).parent / target).exists(), target

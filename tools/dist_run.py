@@ -13,6 +13,5 @@ if __name__ == '__main__':
         code = error.get_first_failure()[1].exitcode
         sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell counts it
     except DistNetworkError as error:
-        sys.exit(
-            f'torchrun: error: {str(error).splitlines()[0]} Another run may have the port: set PORT to a free one.'
-        )
+        problem = str(error).splitlines()[0]
+        sys.exit(f'torchrun: error: {problem} Another run may have the port: set PORT to a free one.')

@@ -27,8 +27,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     out of the model. An old checkpoint is removed after the new one is on disk, not before.
 
     Args:
-        filename_tmpl: Not accepted: ``--resume`` finds files by their names, ``epoch_N.pth`` and ``iter_N.pth``.
-        **kwargs: Of mmengine's hook.
+        **kwargs: Of mmengine's hook. ``filename_tmpl`` and ``out_dir`` are not accepted: ``--resume`` finds checkpoints
+            in the work dir, by their names ``epoch_N.pth`` and ``iter_N.pth``.
 
     Attributes:
         saved_iter: Steps that the newest checkpoint of this run has seen.
@@ -37,9 +37,9 @@ class CheckpointHook(MMEngineCheckpointHook):
     priority = 'VERY_LOW'  # EMAHook swaps weights before
     saved_iter = 0
 
-    def __init__(self, filename_tmpl: None = None, **kwargs) -> None:
-        if filename_tmpl is not None:
-            raise InputError('default_hooks.checkpoint.filename_tmpl cannot be set: --resume finds files by name')
+    def __init__(self, **kwargs) -> None:
+        if fixed := sorted({'filename_tmpl', 'out_dir'} & set(kwargs)):
+            raise InputError(f'default_hooks.checkpoint: {fixed} cannot be set, --resume finds files by place and name')
         super().__init__(**kwargs)
 
     def before_train(self, runner: Runner) -> None:

@@ -11,6 +11,7 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
+from mmrazor_bignas.engine.batches import SeededDataset
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.progress import on_terminal
 from mmrazor_bignas.errors import InputError, TrainingDiverged
@@ -45,7 +46,9 @@ class LabelCheckHook(Hook):
     """
 
     def before_train(self, runner: Runner) -> None:
-        dataset = runner.train_dataloader.dataset.dataset
+        dataset = runner.train_dataloader.dataset
+        if isinstance(dataset, SeededDataset):
+            dataset = dataset.dataset
         if not hasattr(dataset, 'get_gt_labels'):
             return
         num_classes = unwrapped(runner.model).architecture.head.num_classes
