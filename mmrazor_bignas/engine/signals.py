@@ -59,7 +59,13 @@ def _handler(handle: Callable[[int, object], object]) -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():  # where Python allows no handlers
         yield
         return
-    previous = {signum: signal.signal(signum, handle) for signum in STOP_SIGNALS}
+    owner = os.getpid()
+
+    def handle_here(signum: int, frame: object) -> None:
+        if os.getpid() == owner:  # a worker that is just being forked has this handler, too
+            handle(signum, frame)
+
+    previous = {signum: signal.signal(signum, handle_here) for signum in STOP_SIGNALS}
     try:
         yield
     finally:

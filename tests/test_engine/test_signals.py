@@ -84,7 +84,7 @@ def test_other_threads_may_train_too():
 def test_workers_of_a_data_loader_outlive_signals():
     loader = DataLoader(torch.arange(64), batch_size=2, num_workers=2, worker_init_fn=outlive_signals)
     batches = iter(loader)
-    seen = [next(batches)]
+    seen = [next(batches), next(batches)]  # one of each worker: both have started
     for worker in batches._workers:
         for signum in STOP_SIGNALS:
             os.kill(worker.pid, signum)
