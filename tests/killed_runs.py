@@ -32,7 +32,7 @@ TRAIN = """
 train_dataloader = dict(batch_size=8, dataset=_split, num_workers={workers}, persistent_workers={workers} > 0)
 val_dataloader = dict(dataset=dict(parts=_split['parts']))
 val_cfg = dict(calibrate_sample_num=16, calibrate_dataloader=dict(dataset=_split))
-train_cfg = dict(max_epochs=3, val_interval=2)
+train_cfg = dict(max_epochs={epochs}, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1), logger=dict(interval=100))
 custom_hooks = [dict(type='mmrazor_bignas.LossGuardHook'), dict(type='EMAHook')]
 """
@@ -46,6 +46,14 @@ val_cfg = dict(
     constraints=dict(_delete_=True, params=(0, 1e9)),
 )
 """
+
+
+def digits_config(folder: Path, kind: str = 'train', workers: int = 0, epochs: int = 3, extra: str = '') -> Path:
+    """Write the config of a training of some steps an epoch, or of a search, each step some ten milliseconds."""
+    body = TRAIN.replace('{workers}', str(workers)).replace('{epochs}', str(epochs)) if kind == 'train' else SEARCH
+    path = folder / f'{kind}{workers}.py'
+    path.write_text((CONFIG % ('supernet' if kind == 'train' else 'search')) + body + extra)
+    return path
 
 
 def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None) -> list[int]:
@@ -199,10 +207,7 @@ def main() -> None:
     def prepare(name: str, workers: int) -> tuple[Path, Path]:
         folder = root / name
         folder.mkdir(parents=True)
-        config = root / f'{kind}{workers}.py'
-        body = TRAIN.replace('{workers}', str(workers)) if kind == 'train' else SEARCH
-        config.write_text(CONFIG % ('supernet' if kind == 'train' else 'search') + body)
-        return folder, config
+        return folder, digits_config(root, kind, workers)
 
     extra = []
     if kind == 'search':

@@ -34,3 +34,20 @@ def test_the_named_file_alone_is_unpickled(pickled, tmp_path):
 def test_the_head_is_enough_for_the_meta(tmp_path):
     torch.save({'state_dict': {'w': torch.ones(1000)}, 'meta': {'iter': 3}}, tmp_path / 'a.pth')
     assert read_checkpoint(tmp_path / 'a.pth', head_only=True)['meta'] == {'iter': 3}
+
+
+@pytest.mark.parametrize('head_only', [False, True])
+def test_a_file_cut_anywhere_is_said_to_be_cut(tmp_path, head_only):
+    path = tmp_path / 'a.pth'
+    torch.save({'state_dict': {'w': torch.ones(50)}, 'meta': {'iter': 3}}, path)
+    content = path.read_bytes()
+    for length in range(0, len(content), 97):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match=str(path)):
+            read_checkpoint(path, head_only=head_only)
+
+
+def test_a_trusted_file_may_have_its_head_read(pickled):
+    assert isinstance(read_checkpoint(pickled, head_only=True, pickled=pickled)['meta']['object'], Foreign)
+    with pytest.raises(InputError, match='holds pickled objects'):
+        read_checkpoint(pickled, head_only=True)

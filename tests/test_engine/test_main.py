@@ -1,5 +1,7 @@
 """From errors of one or many processes to what the user sees."""
 
+import os
+
 import pytest
 import torch
 import torch.distributed as dist
@@ -43,6 +45,8 @@ def test_messages(error, message):
         (['train.py', '--launcher=slurm'], {'SLURM_PROCID': '1'}, False),
         (['train.py', '--launcher', 'pytorch'], {'RANK': '1', 'SLURM_PROCID': '0'}, False),
         (['train.py', '--launcher', 'pytorch'], {}, True),
+        (['train.py', '--launcher=mpi'], {'OMPI_COMM_WORLD_RANK': '2', 'RANK': '0'}, False),
+        (['train.py', '--launcher', 'none'], {'RANK': '1', 'SLURM_PROCID': '1'}, True),
     ],
 )
 def test_the_first_process_is_known_before_anything_is_parsed(words, environ, first):
@@ -52,6 +56,23 @@ def test_the_first_process_is_known_before_anything_is_parsed(words, environ, fi
 def test_one_rank_alone_is_the_first_to_fail():
     store = dist.HashStore()
     assert [first_to_fail(store) for _ in range(4)] == [True, False, False, False]
+
+
+def test_two_processes_at_the_same_time_have_one_first_to_fail():
+    server = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    children = []
+    for _ in range(4):
+        if (pid := os.fork()) == 0:
+            code = 2
+            try:
+                client = dist.TCPStore('127.0.0.1', server.port, is_master=False, wait_for_workers=False)
+                code = 1 if first_to_fail(client) else 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    assert sorted(codes) == [0, 0, 0, 1]
+    assert not first_to_fail(server)
 
 
 def test_lost_contact_is_told_from_faults():

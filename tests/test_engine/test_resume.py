@@ -1,5 +1,6 @@
 """Where a training goes on."""
 
+from fractions import Fraction
 from types import SimpleNamespace
 
 import pytest
@@ -179,3 +180,30 @@ def test_half_a_step_is_done_again():
     saved = saved_at(43, 10, 4)
     fit(saved, stand_in(20, 2, accumulate=4), 'a.pth')
     assert saved['meta']['iter'] == 84
+
+
+@pytest.mark.parametrize(('length', 'accumulate'), [(5, 1), (7, 1), (12, 4), (24, 4), (13, 1), (300, 6)])
+@pytest.mark.parametrize('steps', [0, 3, 9, 10, 12, 29, 95, 99])  # 12 / 10 - 1 is less than 0.2
+def test_no_step_is_left_out_and_less_than_one_done_twice(steps, length, accumulate):
+    saved = saved_at(steps, 10, 4)
+    fit(saved, stand_in(length, 3, accumulate=accumulate), 'a.pth')
+    behind = Fraction(steps, 10) * length - saved['meta']['iter']
+    assert 0 <= behind < accumulate
+    assert saved['meta']['iter'] % accumulate == 0
+    assert saved['meta']['epoch'] == steps // 10  # of which it is within
+    assert 0 <= saved['meta']['iter'] - saved['meta']['epoch'] * length < length
+
+
+def test_a_checkpoint_of_mmengine_goes_on_at_its_epoch():
+    saved = saved_at(40, 10, 4)
+    del saved['meta']['layout']
+    assert fit(dict(saved), stand_in(10, 8), 'a.pth') == []
+    assert 'saved by another program' in fit(saved, stand_in(20, 2), 'a.pth')[0]
+    assert saved['meta']['iter'] == 80
+
+
+def test_folders_of_earlier_trainings_are_never_reused(folder):
+    (folder / 'earlier.1').mkdir()
+    (folder / 'earlier.2').write_text('')
+    assert move_aside(folder, 10.0) == folder / 'earlier.3'
+    assert names((folder / 'earlier.3').iterdir()) == ['epoch_10.pth']

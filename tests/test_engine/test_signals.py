@@ -68,6 +68,29 @@ def test_earlier_handlers_come_back():
     assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
 
 
+@pytest.mark.parametrize('stretch', [raised_signals, recorded_signals])
+def test_earlier_handlers_come_back_after_an_error(stretch):
+    before = [signal.getsignal(signum) for signum in STOP_SIGNALS]
+    with pytest.raises(KeyError), stretch():
+        raise KeyError
+    assert [signal.getsignal(signum) for signum in STOP_SIGNALS] == before
+
+
+@pytest.mark.parametrize('stretch', [raised_signals, recorded_signals])
+def test_a_process_that_was_just_forked_ignores_signals(stretch):
+    """As a data loader's worker does until worker_init_fn."""
+    with stretch():
+        if (pid := os.fork()) == 0:
+            code = 1
+            try:
+                for signum in STOP_SIGNALS:
+                    send(signum)
+                code = 0
+            finally:
+                os._exit(code)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
 def test_other_threads_may_train_too():
     done = []
 

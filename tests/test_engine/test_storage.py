@@ -2,6 +2,7 @@
 
 import errno
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from mmengine.runner import save_checkpoint
 
 from mmrazor_bignas.engine.checkpoints import save_atomically
-from mmrazor_bignas.engine.storage import full_disk_named, write_atomically
+from mmrazor_bignas.engine.signals import Stopped, raised_signals
+from mmrazor_bignas.engine.storage import TEMPORARY, full_disk_named, write_atomically
 from mmrazor_bignas.errors import StorageError
 
 
@@ -26,6 +28,27 @@ def test_an_error_leaves_the_old_file_and_no_other(tmp_path):
         write_atomically(path, lambda file: {}['bug'])
     assert path.read_bytes() == b'old'
     assert os.listdir(path.parent) == ['file']
+
+
+def test_a_signal_in_the_middle_leaves_the_old_file_and_no_other(tmp_path):
+    path = tmp_path / 'file'
+    write_atomically(path, lambda file: file.write(b'old'))
+
+    def write(file):
+        file.write(b'half')
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    with pytest.raises(Stopped), raised_signals():
+        write_atomically(path, write)
+    assert path.read_bytes() == b'old'
+    assert os.listdir(tmp_path) == ['file']
+
+
+def test_a_half_written_file_of_a_killed_run_is_no_hindrance(tmp_path):
+    (tmp_path / TEMPORARY.format('file')).write_bytes(b'longer than what comes now')
+    write_atomically(tmp_path / 'file', lambda file: file.write(b'new'))
+    assert (tmp_path / 'file').read_bytes() == b'new'
+    assert os.listdir(tmp_path) == ['file']
 
 
 def test_a_folder_that_cannot_be_is_named(tmp_path):
@@ -60,3 +83,10 @@ def test_a_nameless_error_gets_the_folder():
         full(None)
     with pytest.raises(FileNotFoundError), full_disk_named('work'):
         Path('/nowhere/at/all').read_text()
+
+
+def test_an_error_that_names_its_file_keeps_the_name():
+    with pytest.raises(StorageError, match=r'^a: untouched$'), full_disk_named('work'):
+        raise StorageError('a: untouched')
+    with pytest.raises(StorageError, match=r'^log: No space left'), full_disk_named('work'):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'log')

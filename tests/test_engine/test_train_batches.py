@@ -69,6 +69,12 @@ def test_images_depend_on_seed_epoch_and_position_alone(loader_of):
     assert not same(images(loader_of(seed=1), 2), whole)
 
 
+def test_workers_that_live_on_are_told_of_the_next_epoch(loader_of):
+    living = loader_of(num_workers=1, persistent_workers=True)
+    for epoch, position in ((0, 0), (1, 0), (1, 2)):
+        assert same(images(living, epoch, position), images(loader_of(), epoch, position))
+
+
 def test_the_same_image_is_augmented_anew_in_each_epoch(loader_of):
     dataset = loader_of().dataset
     crops = [dataset[epoch, 0]['inputs'] for epoch in range(8)]

@@ -8,7 +8,7 @@ import sys
 import pytest
 import torch
 from conftest import ROOT
-from killed_runs import CONFIG, TRAIN
+from killed_runs import digits_config
 from tiny_imagenet import error_of, run
 
 SEEDS = range(10)
@@ -35,12 +35,6 @@ def test_killed_runs_end_as_undisturbed_ones(tmp_path, kind, ranks):
     assert sum(result['resumed'] for result in results) >= len(seeds) / 2
 
 
-def digits_config(folder, workers: int = 0):
-    path = folder / 'digits.py'
-    path.write_text((CONFIG % 'supernet') + TRAIN.replace('{workers}', str(workers)))
-    return path
-
-
 @pytest.fixture(scope='module')
 def two_epochs(tmp_path_factory):
     folder = tmp_path_factory.mktemp('two_epochs')
@@ -53,7 +47,7 @@ def two_epochs(tmp_path_factory):
 
 def go_on(folder, *options) -> str:
     words = ['--cfg-options', *options] if options else []
-    done = run('tools/train.py', folder / 'digits.py', folder, '--resume', *words)
+    done = run('tools/train.py', folder / 'train0.py', folder, '--resume', *words)
     assert done.code == 0, done.out[-2000:] + done.err[-3000:]
     return done.out
 
@@ -78,7 +72,7 @@ def test_a_cut_off_checkpoint_is_passed_over(copied):
 
 
 def test_a_full_disk_stops_the_training_and_keeps_its_checkpoint(two_epochs, small_disk):
-    done = run('tools/train.py', two_epochs / 'digits.py', small_disk / 'out')
+    done = run('tools/train.py', two_epochs / 'train0.py', small_disk / 'out')
     assert 'out/epoch_2.pth: could not be written: No space left on device' in error_of(done)
     # Only one is kept; it goes when the next is there.
     assert torch.load(small_disk / 'out/epoch_1.pth', weights_only=True)['meta']['epoch'] == 1
@@ -97,7 +91,7 @@ def test_another_batch_size_goes_on_and_says_what_changes(copied):
 
 
 def test_a_new_training_moves_an_earlier_one_aside(copied):
-    done = run('tools/train.py', copied / 'digits.py', copied, '--cfg-options', 'train_cfg.max_epochs=1')
+    done = run('tools/train.py', copied / 'train0.py', copied, '--cfg-options', 'train_cfg.max_epochs=1')
     assert done.code == 0, done.err[-3000:]
     assert 'moved checkpoints that are not of this training' in done.out
     assert sorted(path.name for path in (copied / 'earlier.1').iterdir()) == ['epoch_1.pth', 'epoch_2.pth']
