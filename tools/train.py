@@ -63,7 +63,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         point, notes = on_first_rank(lambda: find_resume_point(cfg.work_dir))
         args.resume = str(point) if point else None
     if args.resume:
-        resume_from(cfg, args.resume)
+        resume_from(cfg, args.resume, args.allow_pickle)
     runner = build_runner(cfg, args.launcher)
     for note in notes:
         runner.logger.warning(note)

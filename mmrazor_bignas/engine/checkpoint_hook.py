@@ -27,8 +27,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     out of the model. An old checkpoint is removed after the new one is on disk, not before.
 
     Args:
-        **kwargs: Of mmengine's hook. ``filename_tmpl`` and ``out_dir`` are not accepted: ``--resume`` finds checkpoints
-            in the work dir, by their names ``epoch_N.pth`` and ``iter_N.pth``.
+        **kwargs: Of mmengine's hook. ``filename_tmpl``, ``out_dir`` and ``file_client_args`` are not accepted:
+            ``--resume`` finds checkpoints in the work dir, by their names ``epoch_N.pth`` and ``iter_N.pth``.
 
     Attributes:
         saved_iter: Steps that the newest checkpoint of this run has seen.
@@ -38,18 +38,25 @@ class CheckpointHook(MMEngineCheckpointHook):
     saved_iter = 0
 
     def __init__(self, **kwargs) -> None:
-        if fixed := sorted({'filename_tmpl', 'out_dir'} & set(kwargs)):
+        if fixed := sorted({'filename_tmpl', 'out_dir', 'file_client_args'} & set(kwargs)):
             raise InputError(f'default_hooks.checkpoint: {fixed} cannot be set, --resume finds files by place and name')
         super().__init__(**kwargs)
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
+        accumulate = runner.train_loop.accumulate
+        if not self.by_epoch and self.interval % accumulate:
+            raise InputError(
+                f'default_hooks.checkpoint.interval is {self.interval}, but a step has {accumulate} batches '
+                '(accumulative_counts); choose a multiple'
+            )
         self.saved_iter = runner.iter
         self._config = runner.tools_config().pretty_text
         if is_main_process():
             remove_leftovers(Path(self.out_dir))
-            next_step = (runner.iter + 1) / len(runner.train_dataloader)
-            if aside := move_aside(Path(self.out_dir), next_step - 1e-9):
+            # The point of the resume may be up to a step further, see fit.
+            beyond = (runner.iter + accumulate) / len(runner.train_dataloader)
+            if aside := move_aside(Path(self.out_dir), beyond - 1e-9):
                 runner.logger.warning(
                     f'moved checkpoints that are not of this training to {aside}; --resume would go on with them'
                     if runner.iter == 0

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
+import struct
+import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -45,8 +47,9 @@ def read_checkpoint(
     if not path.is_file():
         raise InputError(f'{path}: {"is a folder, not" if path.is_dir() else "no such"} checkpoint file')
     trusted = pickled is not None and path.samefile(pickled)
+    mmap = head_only and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted, mmap=head_only)
+        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted, mmap=mmap)
     except pickle.UnpicklingError as error:
         if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
             raise InputError(
@@ -56,7 +59,7 @@ def read_checkpoint(
         raise InputError(f'{path}: not a checkpoint') from error
     except (ImportError, AttributeError) as error:
         raise InputError(f'{path}: its pickled objects need code that is not installed: {error}') from error
-    except (RuntimeError, EOFError, OSError, ValueError, KeyError) as error:
+    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, AssertionError) as error:
         raise InputError(f'{path}: unreadable or cut off ({type(error).__name__})') from error
     if not isinstance(checkpoint, dict):
         raise InputError(f'{path}: holds a {type(checkpoint).__name__}; expected a dict with state_dict')
@@ -66,7 +69,8 @@ def read_checkpoint(
         isinstance(value, Tensor) for value in checkpoint['state_dict'].values()
     ):
         raise InputError(f'{path}: its state_dict does not map names to tensors')
-    checkpoint.setdefault('meta', {})
+    if not isinstance(checkpoint.setdefault('meta', {}), Mapping):
+        raise InputError(f'{path}: its meta is no dict')
     return checkpoint
 
 

@@ -68,7 +68,7 @@ def message_of(error: Exception) -> str | None:
     if isinstance(error, UserError):
         return str(error)
     if isinstance(error, OSError):  # of a data loader's worker, the last line says what it was
-        return str(error).strip().splitlines()[-1]
+        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
     # What Python and mmengine say of a component's unknown key and of an unknown component.
     words = ('unexpected keyword argument', 'required', 'registry')
     if isinstance(error, (TypeError, KeyError)) and any(word in str(error) for word in words):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import warnings
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,10 +47,11 @@ def find_checkpoints(folder: Path) -> Found:
     for path in sorted(folder.glob('*.pth')):
         if NAME.fullmatch(path.name):
             try:
-                meta = read_checkpoint(path, head_only=True)['meta']
-                progress[path] = epochs_done(meta)
+                progress[path] = epochs_done(read_checkpoint(path, head_only=True)['meta'])
             except InputError as error:
                 broken[path] = str(error)
+            except (KeyError, TypeError, AttributeError, ZeroDivisionError):
+                broken[path] = f'{path}: does not say how far the training was'
     newest_first = sorted(progress, key=progress.get, reverse=True)
     return Found({path: progress[path] for path in newest_first}, broken)
 
@@ -62,7 +64,7 @@ def epochs_done(meta: dict) -> float:
 
 
 def find_resume_point(work_dir: str | Path) -> tuple[Path | None, list[str]]:
-    """The newest checkpoint that can be read to its end, or None where there is none; and what was wrong on the way.
+    """The newest checkpoint that is whole and has the right checksums, or None; and what was wrong on the way.
 
     Raises:
         InputError: There are checkpoints, but none is whole.
@@ -70,10 +72,8 @@ def find_resume_point(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     work_dir = Path(work_dir)
     whole, broken = find_checkpoints(work_dir)
     for path in whole:
-        try:
-            read_checkpoint(path)
-        except InputError as error:
-            broken[path] = str(error)
+        if zipfile.is_zipfile(path) and (part := zipfile.ZipFile(path).testzip()):
+            broken[path] = f'{path}: damaged, the checksum of its part {part} is wrong'
             continue
         return path, [f'{problem}; going on with {path}' for problem in broken.values()]
     if broken:
@@ -82,13 +82,13 @@ def find_resume_point(work_dir: str | Path) -> tuple[Path | None, list[str]]:
     return None, []
 
 
-def resume_from(cfg: Config, path: str) -> None:
-    """Let a config go on from a checkpoint, with its seed.
+def resume_from(cfg: Config, path: str, pickled: str | None = None) -> None:
+    """Let a config go on from a checkpoint, with its seed; ``pickled`` is the one file that may be unpickled.
 
     Raises:
         InputError: The file is no checkpoint of a training.
     """
-    checkpoint = read_checkpoint(path, head_only=True)
+    checkpoint = read_checkpoint(path, head_only=True, pickled=pickled)
     if missing := [key for key in ('optimizer', 'message_hub') if key not in checkpoint]:
         raise InputError(f'--resume {path}: has no {missing[0]}, so it is not of a training; --checkpoint loads it')
     cfg.resume, cfg.load_from = True, path
@@ -130,9 +130,12 @@ def fit(checkpoint: dict, runner: Runner, source: str) -> list[str]:
     was = Layout(**meta['layout']) if 'layout' in meta else None
     if was == now or (was is None and meta['iter'] == meta['epoch'] * now.iters_per_epoch):
         return []
-    done = 0.0 if was is None else meta['iter'] / was.iters_per_epoch - meta['epoch']
-    step = runner.train_loop.accumulate
-    meta['iter'] = meta['epoch'] * now.iters_per_epoch + int(done * now.iters_per_epoch / step + 1e-9) * step
+    step, done = runner.train_loop.accumulate, 0
+    if was is not None:
+        done = (
+            (meta['iter'] - meta['epoch'] * was.iters_per_epoch) * now.iters_per_epoch // (was.iters_per_epoch * step)
+        )
+    meta['iter'] = meta['epoch'] * now.iters_per_epoch + done * step
     _replay_schedules(checkpoint, runner)
     before = 'another program' if was is None else f'{was.world_size} process(es) x {was.batch_size} images a step'
     epoch_was = '' if was is None else f' (was {was.iters_per_epoch})'
@@ -149,12 +152,14 @@ def fit(checkpoint: dict, runner: Runner, source: str) -> list[str]:
 def _replay_schedules(checkpoint: dict, runner: Runner) -> None:
     """Step the freshly built schedules to the checkpoint's step, and put their state in the place of the saved one."""
     schedulers = runner.param_schedulers or []
-    steps, length = checkpoint['meta']['iter'], len(runner.train_dataloader)
+    steps, epochs = checkpoint['meta']['iter'], checkpoint['meta']['epoch']
+    length = len(runner.train_dataloader)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore')  # "scheduler.step() before optimizer.step()": so it is meant
         for step in track(range(1, steps + 1), 'replay schedules', steps):
             for scheduler in schedulers:
-                if not scheduler.by_epoch or step % length == 0:
+                # A checkpoint of an epoch's last step comes before the epoch's end.
+                if not scheduler.by_epoch or (step % length == 0 and step // length <= epochs):
                     scheduler.step()
     checkpoint['param_schedulers'] = [scheduler.state_dict() for scheduler in schedulers]
     scheduled = {scheduler.param_name for scheduler in schedulers} | {'lr'}

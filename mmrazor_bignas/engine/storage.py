@@ -57,7 +57,7 @@ def full_disk_named(folder: str | os.PathLike) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in FULL or isinstance(error, StorageError):
+        if error.errno not in FULL:
             raise
         raise StorageError(f'{error.filename or folder}: {error.strerror}') from error
 

@@ -62,10 +62,16 @@ def build_train_loader(dataloader: dict, seed: int, accumulate: int = 1) -> Data
         accumulate: Batches per optimizer step.
 
     Raises:
-        InputError: The data set cannot be built, or leaves no batch; or a key would change what is resumed.
+        InputError: The data set cannot be built, or leaves no batch; a key is missing, out of range, or would change
+            what is resumed.
     """
-    if own := sorted({'batch_sampler', 'worker_init_fn'} & set(dataloader)):
+    if own := sorted({'batch_sampler', 'worker_init_fn', 'shuffle'} & set(dataloader)):
         raise InputError(f'train_dataloader: {own} cannot be set here; choose the order with sampler')
+    if missing := sorted({'dataset', 'batch_size', 'sampler'} - set(dataloader)):
+        raise InputError(f'train_dataloader: has no {missing[0]}')
+    batch_size = dataloader['batch_size']
+    if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+        raise InputError(f'train_dataloader: batch_size is {batch_size!r}; expected an integer of 1 or more')
     dataloader = {'pin_memory': torch.cuda.is_available(), **dataloader}
     batching = {'drop_last': dataloader.pop('drop_last', False), 'multiple': accumulate}
     dataset = build_dataset(dataloader['dataset'])
@@ -81,7 +87,7 @@ def build_train_loader(dataloader: dict, seed: int, accumulate: int = 1) -> Data
     if len(loader) == 0:
         left_out = 'drop_last leaves no batch' if accumulate == 1 else f'{accumulate} batches make a step'
         raise InputError(
-            f'train_dataloader: batch_size is {dataloader["batch_size"]}, but this process has '
+            f'train_dataloader: batch_size is {batch_size}, but this process has '
             f'{len(loader.batch_sampler.sampler)} images, and {left_out}; choose a smaller batch_size'
         )
     return loader

@@ -57,8 +57,8 @@ class TrainLoop(EpochBasedTrainLoop):
             Stopped: After a signal; the training so far is saved.
         """
         self.runner.call_hook('before_train')
-        with recorded_signals() as signals:
-            self._agree = Agreement(signals)
+        with recorded_signals() as self._signals:
+            self._agree = Agreement(self._signals)
             if self._epoch and self._position() == 0:
                 self._validate()  # the end of an epoch is saved before its validation
             while self._epoch < self._max_epochs and not self.stop_training:
@@ -97,6 +97,8 @@ class TrainLoop(EpochBasedTrainLoop):
             return
         if self._saver.saved_iter != self._iter:  # there is something to lose: leave after it
             self.runner.val_loop.run()
+        elif self._signals:
+            raise Stopped(self._signals[0])
         else:
             with raised_signals():
                 self.runner.val_loop.run()

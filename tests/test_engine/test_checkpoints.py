@@ -51,3 +51,15 @@ def test_a_trusted_file_may_have_its_head_read(pickled):
     assert isinstance(read_checkpoint(pickled, head_only=True, pickled=pickled)['meta']['object'], Foreign)
     with pytest.raises(InputError, match='holds pickled objects'):
         read_checkpoint(pickled, head_only=True)
+
+
+@pytest.mark.parametrize('content', [b'\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19.\x80\x02M', b'\x80\x02e'])
+def test_any_other_file_is_no_checkpoint(tmp_path, content):
+    (tmp_path / 'a.pth').write_bytes(content)
+    with pytest.raises(InputError):
+        read_checkpoint(tmp_path / 'a.pth')
+
+
+def test_the_old_format_of_torch_can_have_its_head_read(tmp_path):
+    torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'a.pth', _use_new_zipfile_serialization=False)
+    assert read_checkpoint(tmp_path / 'a.pth', head_only=True) == read_checkpoint(tmp_path / 'a.pth')

@@ -105,3 +105,8 @@ def test_one_process_is_the_first_rank():
 
     with pytest.raises(UserError, match='no'):
         on_first_rank(fail)
+
+
+@pytest.mark.parametrize('error', [OSError(), TimeoutError(), ConnectionResetError()])
+def test_an_error_without_words_has_a_message(error):
+    assert message_of(error) == type(error).__name__

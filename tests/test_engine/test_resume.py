@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 from mmengine.config import Config
-from mmengine.optim import CosineAnnealingLR, LinearLR, OptimWrapper
+from mmengine.optim import CosineAnnealingLR, LinearLR, MultiStepLR, OptimWrapper
 
 from mmrazor_bignas.engine.resume import (
     Layout,
@@ -207,3 +207,34 @@ def test_folders_of_earlier_trainings_are_never_reused(folder):
     (folder / 'earlier.2').write_text('')
     assert move_aside(folder, 10.0) == folder / 'earlier.3'
     assert names((folder / 'earlier.3').iterdir()) == ['epoch_10.pth']
+
+
+def test_a_checkpoint_with_a_hole_is_not_whole(tmp_path):
+    old, new = (checkpoint(tmp_path / f'epoch_{i}.pth', 10 * i, pad=torch.ones(10**5)) for i in (1, 2))
+    content = bytearray(new.read_bytes())
+    content[200_000:300_000] = bytes(100_000)
+    new.write_bytes(content)
+    point, notes = find_resume_point(tmp_path)
+    assert point == old
+    assert f'{new}: damaged, the checksum of its part' in notes[0]
+
+
+@pytest.mark.parametrize('meta', [None, [], {'epoch': None}, {'layout': {'iters_per_epoch': 5}}])
+def test_a_strange_meta_is_a_broken_checkpoint(tmp_path, meta):
+    torch.save({'state_dict': {}, 'meta': meta}, tmp_path / 'epoch_1.pth')
+    assert list(find_checkpoints(tmp_path).broken) == [tmp_path / 'epoch_1.pth']
+
+
+def test_schedules_by_epoch_are_not_a_step_ahead_after_a_signal_in_the_last_step_of_an_epoch():
+    def runner(length, batch_size):
+        it = stand_in(length, batch_size)
+        it.param_schedulers = [MultiStepLR(it.optim_wrapper, milestones=[2], by_epoch=True)]
+        return it
+
+    was = runner(10, 4)
+    was.param_schedulers[0].step()  # of epoch 1; that of epoch 2 follows in after_train_epoch
+    saved = {'meta': {'iter': 20, 'epoch': 1, 'layout': Layout.of(was)._asdict()}}
+    saved['optimizer'] = was.optim_wrapper.state_dict()
+    saved['param_schedulers'] = [was.param_schedulers[0].state_dict()]
+    fit(saved, runner(20, 2), 'a.pth')
+    assert saved['param_schedulers'][0]['last_step'] == 1

@@ -99,3 +99,13 @@ def test_batches_of_half_a_step_are_left_out(loader_of):
 def test_what_cannot_be_is_said(loader_of, options, message):
     with pytest.raises(InputError, match=message):
         loader_of(**options)
+
+
+@pytest.mark.parametrize('change', [{'shuffle': True}, {'batch_size': 0}, {'batch_size': None}, {'sampler': None}])
+def test_a_bad_data_loader_is_said_in_words(change):
+    init_default_scope('mmcls')
+    cfg = {'batch_size': 8, 'num_workers': 0, 'sampler': {'type': 'DefaultSampler', 'shuffle': True}}
+    cfg['dataset'] = {'type': 'mmrazor_bignas.Digits', 'pipeline': [{'type': 'PackClsInputs'}]}
+    cfg = {key: value for key, value in {**cfg, **change}.items() if value is not None}
+    with pytest.raises(InputError):
+        build_train_loader(cfg, 0)
