@@ -44,7 +44,7 @@ class CheckpointHook(MMEngineCheckpointHook):
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        accumulate = runner.train_loop.accumulate
+        accumulate = getattr(runner.train_loop, 'accumulate', 1)  # the loop may be the user's
         if not self.by_epoch and self.interval % accumulate:
             raise InputError(
                 f'default_hooks.checkpoint.interval is {self.interval}, but a step has {accumulate} batches '
