@@ -7,12 +7,12 @@ per seed: how often the run was killed and where, and whether what it left equal
 from __future__ import annotations
 
 import importlib
+import itertools
 import json
 import os
 import random
 import re
 import signal
-import socket
 import sys
 import time
 from pathlib import Path
@@ -21,6 +21,7 @@ import torch
 from conftest import ROOT, TINY_ROWS
 
 sys.path.insert(0, str(ROOT / 'tools'))
+STARTS = itertools.count()
 
 CONFIG = f"""
 _base_ = ['{ROOT}/configs/demo/digits_%s.py']
@@ -58,9 +59,8 @@ def digits_config(folder: Path, kind: str = 'train', workers: int = 0, epochs: i
 
 def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None) -> list[int]:
     """Fork a run of tools/train.py; its processes."""
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = str(sock.getsockname()[1])
+    # Below the ports that the system hands out by itself, so that nobody takes it before the first rank does.
+    port = str(20000 + (101 * os.getpid() + next(STARTS)) % 12000)
     children = []
     for rank in range(ranks):
         if pid := os.fork():

@@ -14,7 +14,8 @@ echo "job $SLURM_JOB_ID starts on $SLURM_JOB_NODELIST, restarts so far: ${SLURM_
 signalled=
 pass_on() {
     signalled=1
-    scancel --signal=USR1 "$SLURM_JOB_ID" 2>/dev/null # the steps, not this script; they may be gone
+    # The steps, not this script.
+    scancel --signal=USR1 "$SLURM_JOB_ID" || echo "job $SLURM_JOB_ID: its processes could not be signalled" >&2
 }
 trap pass_on USR1 TERM
 

@@ -29,7 +29,7 @@ done
 root=$(cd "$(dirname "$0")/.." && pwd)
 # shellcheck source=tools/slurm_size.sh
 . "$root/tools/slurm_size.sh"
-need sbatch "$command"
+need sbatch slurm_submit.sh
 # shellcheck disable=SC2086  # both are meant to be split
 exec sbatch -p "$partition" --job-name="$job_name" $size \
     --requeue --open-mode=append --signal="B:USR1@${GRACE:-120}" ${SBATCH_ARGS:-} \

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
 from mmengine.logging import HistoryBuffer
@@ -45,18 +46,19 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
         accumulate = getattr(runner.train_loop, 'accumulate', 1)  # the loop may be the user's
-        if not self.by_epoch and self.interval % accumulate:
+        if not self.by_epoch and self.interval > 0 and (self.interval % accumulate or self.save_begin % accumulate):
             raise InputError(
                 f'default_hooks.checkpoint.interval is {self.interval}, but a step has {accumulate} batches '
                 '(accumulative_counts); choose a multiple'
             )
         self.saved_iter = runner.iter
         self._config = runner.tools_config().pretty_text
+        barrier()  # every rank has read what it began with
         if is_main_process():
             remove_leftovers(Path(self.out_dir))
             # The point of the resume may be up to a step further, see fit.
             beyond = (runner.iter + accumulate) / len(runner.train_dataloader)
-            if aside := move_aside(Path(self.out_dir), beyond - 1e-9):
+            if aside := move_aside(Path(self.out_dir), beyond - 1e-9, runner._load_from):
                 runner.logger.warning(
                     f'moved checkpoints that are not of this training to {aside}; --resume would go on with them'
                     if runner.iter == 0
@@ -74,7 +76,12 @@ class CheckpointHook(MMEngineCheckpointHook):
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         hub = checkpoint['message_hub']
         hub['log_scalars'] = {
-            name: {'values': buffer.data[0].tolist(), 'counts': buffer.data[1].tolist(), 'max': buffer.max_length}
+            # Tensors, which a look at the head leaves on disk; they hold a number per step.
+            name: {
+                'values': torch.tensor(buffer.data[0]),
+                'counts': torch.tensor(buffer.data[1]),
+                'max': buffer.max_length,
+            }
             for name, buffer in hub['log_scalars'].items()
         }
         hub['runtime_info'] = {
@@ -95,7 +102,7 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub = checkpoint.get('message_hub')
         if hub:
             hub['log_scalars'] = {
-                name: HistoryBuffer(buffer['values'], buffer['counts'], buffer['max'])
+                name: HistoryBuffer(buffer['values'].tolist(), buffer['counts'].tolist(), buffer['max'])
                 if isinstance(buffer, Mapping)
                 else buffer
                 for name, buffer in hub['log_scalars'].items()

@@ -35,7 +35,7 @@ class SandwichDistributedDataParallel(MMDistributedDataParallel):
 
     Args:
         module: The algorithm.
-        device_ids: The GPU of this process; ignored for a model on the CPU.
+        device_ids: mmengine's guess at this process's GPU; the one in use counts, and none for a model on the CPU.
         **kwargs: Of DistributedDataParallel.
 
     Raises:
@@ -48,7 +48,7 @@ class SandwichDistributedDataParallel(MMDistributedDataParallel):
         on_gpu = next(module.parameters()).is_cuda
         super().__init__(
             module=module,
-            device_ids=device_ids if on_gpu else None,
+            device_ids=[torch.cuda.current_device()] if on_gpu else None,
             find_unused_parameters=True,  # no single subnet uses every parameter
             broadcast_buffers=False,  # a supernet's buffers never move
             **kwargs,

@@ -78,6 +78,7 @@ def message_of(error: Exception) -> str | None:
 
 def fail(error: Exception, message: str | None, store: dist.Store) -> NoReturn:
     """Leave as one of several processes: the first to fail says why, and the launcher then ends the others."""
+    trace = ''.join(traceback.format_exception(error))  # takes time, in which the others must not leave
     try:
         first = first_to_fail(store)
     except RuntimeError:  # the first rank is gone: it said why, unless it was killed
@@ -87,7 +88,8 @@ def fail(error: Exception, message: str | None, store: dist.Store) -> NoReturn:
         time.sleep(PATIENCE_SECONDS)
         message = f'lost contact with another process, which may have been killed: {error}'
     if first:
-        leave(1, message or ''.join(traceback.format_exception(error)))
+        leave(1, message or trace)
+    time.sleep(PATIENCE_SECONDS)
     leave(1)
 
 

@@ -96,16 +96,18 @@ def resume_from(cfg: Config, path: str, pickled: str | None = None) -> None:
         cfg.randomness = {**(cfg.get('randomness') or {}), 'seed': seed}
 
 
-def move_aside(folder: Path, from_epochs: float) -> Path | None:
+def move_aside(folder: Path, from_epochs: float, source: str | None = None) -> Path | None:
     """Move checkpoints of another training, or of a part that is done anew, into a folder of their own.
 
     Args:
         folder: Where they are.
         from_epochs: Those that are as far, and broken ones, are moved.
+        source: The file that this training began with, which stays.
     """
     whole, broken = find_checkpoints(folder)
     later = [path for path, epochs in whole.items() if epochs >= from_epochs]
-    if not (moved := [*later, *broken]):
+    stays = Path(source).resolve() if source else None
+    if not (moved := [path for path in [*later, *broken] if path.resolve() != stays]):
         return None
     aside = next(path for i in range(1, 10**6) if not (path := folder / f'earlier.{i}').exists())
     aside.mkdir()

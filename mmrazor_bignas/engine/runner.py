@@ -173,10 +173,11 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
     try:
         os.makedirs(cfg.work_dir, exist_ok=True)
         probe = Path(cfg.work_dir) / f'.writable-{os.getpid()}'
-        probe.touch()
+        probe.write_bytes(bytes(4096))
         probe.unlink()
     except OSError as error:
         raise InputError(f'--work-dir {cfg.work_dir}: cannot be written: {error.strerror}') from error
     cfg.launcher = launcher
     cfg.model = cfg.pop('algorithm')
-    return NASRunner.from_cfg(cfg)
+    with full_disk_named(cfg.work_dir):
+        return NASRunner.from_cfg(cfg)

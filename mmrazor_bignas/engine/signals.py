@@ -12,8 +12,16 @@ from contextlib import contextmanager
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-_leaving = multiprocessing.RawValue('b', 0)  # shared with the workers of data loaders
-atexit.register(setattr, _leaving, 'value', 1)
+
+def _end_workers() -> None:
+    """At the exit: multiprocessing would ask workers to leave by a signal that they outlive, and wait for them."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)  # torch's handler would call it an error
+    for child in multiprocessing.active_children():
+        if child.daemon:
+            child.kill()
+
+
+atexit.register(_end_workers)
 
 
 class Stopped(BaseException):
@@ -78,10 +86,5 @@ def outlive_signals(worker_id: int) -> None:
 
     torch's workers notice by themselves when their parent is gone.
     """
-
-    def leave_with_the_parent(signum: int, _frame: object) -> None:
-        if signum == signal.SIGTERM and _leaving.value:
-            os._exit(128 + signum)
-
     for signum in STOP_SIGNALS:
-        signal.signal(signum, leave_with_the_parent)
+        signal.signal(signum, signal.SIG_IGN)

@@ -97,10 +97,10 @@ class TrainLoop(EpochBasedTrainLoop):
             return
         if self._saver.saved_iter != self._iter:  # there is something to lose: leave after it
             self.runner.val_loop.run()
-        elif self._signals:
-            raise Stopped(self._signals[0])
         else:
             with raised_signals():
+                if self._signals:
+                    raise Stopped(self._signals[0])
                 self.runner.val_loop.run()
 
 

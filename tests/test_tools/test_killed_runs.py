@@ -87,7 +87,7 @@ def test_another_batch_size_goes_on_and_says_what_changes(copied):
     assert ours['meta']['iter'] == 3 * steps
     # The schedule ends where it would have ended.
     assert ours['param_schedulers'][1]['last_step'] == 3 * steps
-    assert ours['message_hub']['log_scalars']['train/loss']['values']
+    assert len(ours['message_hub']['log_scalars']['train/loss']['values']) > 2 * steps - 2
 
 
 def test_a_new_training_moves_an_earlier_one_aside(copied):
