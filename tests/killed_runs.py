@@ -57,6 +57,25 @@ def digits_config(folder: Path, kind: str = 'train', workers: int = 0, epochs: i
     return path
 
 
+def train_here(config: Path, work_dir: Path, hooks=(), resume: Path | None = None, validate: bool = True, **options):
+    """Train in this process, with hooks besides the config's; its Runner."""
+    from mmrazor_bignas.engine.resume import resume_from
+    from mmrazor_bignas.engine.runner import build_runner, load_config
+
+    cfg = load_config(str(config), options, str(work_dir))
+    cfg.experiment_name = f'here{next(STARTS)}'  # else two within a second share their message hub
+    if not validate:
+        for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
+            cfg.pop(key)
+    if resume:
+        resume_from(cfg, str(resume))
+    runner = build_runner(cfg)
+    for hook in hooks:
+        runner.register_hook(hook)
+    runner.train()
+    return runner
+
+
 def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None) -> list[int]:
     """Fork a run of tools/train.py; its processes."""
     # Below the ports that the system hands out by itself, so that nobody takes it before the first rank does.

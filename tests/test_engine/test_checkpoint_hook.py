@@ -5,12 +5,11 @@ import os
 import shutil
 import signal
 from collections.abc import Sequence
-from itertools import count
 from pathlib import Path
 
 import pytest
 import torch
-from killed_runs import digits_config, left_by, same
+from killed_runs import digits_config, left_by, same, train_here
 from mmengine.config import Config
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
@@ -18,8 +17,7 @@ from mmengine.runner import Runner
 
 import mmrazor_bignas
 from mmrazor_bignas.engine import CheckpointHook
-from mmrazor_bignas.engine.resume import resume_from
-from mmrazor_bignas.engine.runner import build_runner, load_config
+from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.engine.signals import Stopped
 from mmrazor_bignas.errors import InputError, StorageError
 
@@ -41,20 +39,10 @@ def train(tmp_path_factory):
     """Trains a tiny supernet in this process; with what it is given."""
     folder = tmp_path_factory.mktemp('hook')
     config = digits_config(folder)
-    number = count()
 
     def run(work_dir: Path, hooks: Sequence[Hook] = (), resume: Path | None = None, **options) -> Runner:
-        cfg = load_config(str(config), {'default_hooks.checkpoint.max_keep_ckpts': 2, **options}, str(work_dir))
-        cfg.experiment_name = f'hook{next(number)}'  # else two within a second share their message hub
-        for key in ('val_cfg', 'val_dataloader', 'val_evaluator'):
-            cfg.pop(key)
-        if resume:
-            resume_from(cfg, str(resume))
-        runner = build_runner(cfg)
-        for hook in hooks:
-            runner.register_hook(hook)
-        runner.train()
-        return runner
+        options = {'default_hooks.checkpoint.max_keep_ckpts': 2, **options}
+        return train_here(config, work_dir, hooks, resume, validate=False, **options)
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr('mmengine.runner.runner.collect_env', dict)  # takes seconds

@@ -1,31 +1,20 @@
 """The training loop: where it leaves, and where it goes on."""
 
-import itertools
 import os
 import signal
 
 import pytest
-from killed_runs import digits_config
+from killed_runs import digits_config, train_here
 from mmengine.hooks import Hook
 
-from mmrazor_bignas.engine.resume import find_resume_point, resume_from
+from mmrazor_bignas.engine.resume import find_resume_point
 from mmrazor_bignas.engine.runner import build_runner, load_config
 from mmrazor_bignas.engine.signals import Stopped
 from mmrazor_bignas.errors import InputError
 
-NUMBER = itertools.count()
-
 
 def train(folder, work, hooks=(), resume=None, **options):
-    cfg = load_config(str(digits_config(folder)), options, str(work))
-    cfg.experiment_name = f'loop{next(NUMBER)}'
-    if resume:
-        resume_from(cfg, str(resume))
-    runner = build_runner(cfg)
-    for hook in hooks:
-        runner.register_hook(hook)
-    runner.train()
-    return runner
+    return train_here(digits_config(folder), work, hooks, resume, **options)
 
 
 class At(Hook):
