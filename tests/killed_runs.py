@@ -9,6 +9,7 @@ from __future__ import annotations
 import importlib
 import itertools
 import json
+import math
 import os
 import random
 import re
@@ -147,20 +148,26 @@ def arm(place: str, count: str) -> None:
         setattr(os, place, dies)
 
 
-def wait(children: list[int], seconds: float | None = None) -> list[int] | None:
-    """Exit codes; None if they run on after so many seconds. As launchers do, the first to fail ends the others."""
-    deadline = None if seconds is None else time.monotonic() + seconds
+def wait(children: list[int], seconds: float = math.inf) -> list[int]:
+    """Exit codes; what runs after so many seconds is killed. As launchers do, the first to fail ends the others."""
+    deadline = time.monotonic() + seconds
     codes: dict[int, int] = {}
+
+    def signal_rest(signum: int) -> None:
+        # A process whose exit code was taken no longer exists: its number may be another's.
+        for pid in set(children) - set(codes):
+            os.kill(pid, signum)
+
     while len(codes) < len(children):
         for pid in set(children) - set(codes):
             done, status = os.waitpid(pid, os.WNOHANG)
             if done:
                 codes[pid] = os.waitstatus_to_exitcode(status)
                 if codes[pid]:
-                    for other in set(children) - set(codes):
-                        os.kill(other, signal.SIGTERM)
-        if deadline is not None and time.monotonic() > deadline:
-            return None
+                    signal_rest(signal.SIGTERM)
+        if time.monotonic() > deadline:
+            deadline = math.inf
+            signal_rest(signal.SIGKILL)
         time.sleep(0.002)
     return [codes[pid] for pid in children]
 
@@ -173,20 +180,13 @@ def killed_run(words: list[str], folder: Path, ranks: int, last_ranks: int, seed
         place = rng.choice(['time', 'time', 'fsync', 'replace', 'write'])
         if place == 'time':
             seconds = rng.uniform(0.0, 0.8) * duration
-            children = start(words, folder, ranks)
-            codes = wait(children, seconds)
-            if codes is None:
-                for pid in children:
-                    os.kill(pid, signal.SIGKILL)
-                wait(children)
-                moments.append(f'after {seconds:.2f} s')
+            moment, codes = f'after {seconds:.2f} s', wait(start(words, folder, ranks), seconds)
         else:
             count = rng.randint(1, 4)
-            codes = wait(start(words, folder, ranks, f'{place}:{count}'))
-            if -signal.SIGKILL in codes:
-                moments.append(f'{place} {count}')
-                codes = None
-        if codes is not None and any(codes):
+            moment, codes = f'{place} {count}', wait(start(words, folder, ranks, f'{place}:{count}'))
+        if -signal.SIGKILL in codes:
+            moments.append(moment)
+        elif any(codes):
             raise SystemExit(f'exit codes {codes}: ' + (folder / 'log0.txt').read_text()[-3000:])
     codes = wait(start(words, folder, last_ranks))
     if any(codes):
