@@ -1,4 +1,4 @@
-"""SubnetSpec: what was chosen. A value; dict and YAML in and out."""
+"""SubnetSpec: what was chosen. A value; dict and YAML in and out, in our form and in other projects'."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search_space.formats import ATTENTIVENAS_LABELS, WRITERS, from_mmrazor, is_mmrazor
 
 ROWS = ('resolution', 'width', 'depth', 'kernel_size', 'expand_ratio')
 
@@ -36,7 +37,8 @@ class SubnetSpec:
         """Read the five rows.
 
         Args:
-            rows: Mapping with exactly the keys of :data:`ROWS`.
+            rows: Mapping with the keys of :data:`ROWS`, as AttentiveNAS has it too, or MMRazor's of
+                ``alias: {'chosen': value}``.
             source: Where it came from (a file name), for messages.
 
         Raises:
@@ -44,6 +46,9 @@ class SubnetSpec:
         """
         if not isinstance(rows, Mapping):
             raise InputError(f'{source}: expected a mapping with the genes {list(ROWS)}, found {type(rows).__name__}')
+        if is_mmrazor(rows):
+            rows = from_mmrazor(rows, source)
+        rows = {row: value for row, value in rows.items() if row not in ATTENTIVENAS_LABELS}
         if missing := [row for row in ROWS if row not in rows]:
             raise InputError(f'{source}: missing gene {missing[0]!r}; a subnet has the genes {list(ROWS)}')
         if unknown := [row for row in rows if row not in ROWS]:
@@ -75,9 +80,14 @@ class SubnetSpec:
             raise InputError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
         return cls.from_dict(rows, source=str(path))
 
-    def to_yaml(self) -> str:
-        """The five rows, one per line."""
-        return yaml.safe_dump(self.to_dict(), default_flow_style=None, sort_keys=False, width=120)
+    def to_yaml(self, form: str = 'mmrazor_bignas') -> str:
+        """YAML that :meth:`from_yaml` reads.
+
+        Args:
+            form: Whose: ``'mmrazor_bignas'`` (a row per line), ``'mmrazor'`` (``alias: {chosen: value}``) or
+                ``'attentivenas'`` (a dict on one line).
+        """
+        return WRITERS[form](self.to_dict())
 
 
 def _is_int(value: object) -> bool:

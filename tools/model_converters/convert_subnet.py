@@ -1,0 +1,37 @@
+"""Read a subnet in anybody's form and write it in another.
+
+python tools/model_converters/convert_subnet.py IN OUT [--to mmrazor_bignas|mmrazor|attentivenas] [--config CONFIG]
+"""
+
+import argparse
+from pathlib import Path
+
+from mmrazor_bignas.api import DEFAULT_CONFIG
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.search_space import SearchSpace, estimate, resolve
+from mmrazor_bignas.search_space.formats import WRITERS
+from mmrazor_bignas.search_space.lookup import find_subnet
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='convert_subnet.py', description='Convert the description of a subnet.')
+    parser.add_argument('subnet', metavar='IN', help="a YAML file of ours, MMRazor's or AttentiveNAS's, or a name")
+    parser.add_argument('out', metavar='OUT', help='the file to write')
+    parser.add_argument('--to', choices=list(WRITERS), default='mmrazor_bignas', help='whose form to write')
+    parser.add_argument('--config', default=str(DEFAULT_CONFIG), help='config that says what the search space is')
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    architecture = load_config(args.config).algorithm.architecture
+    space = SearchSpace.from_dict(architecture.backbone.search_space)
+    subnet = find_subnet(args.subnet, space)
+    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    Path(args.out).write_text(subnet.to_yaml(args.to))
+    cost = estimate(resolve(space, subnet), architecture.head.num_classes)
+    print(f'{args.out}: {args.subnet} for {args.to}; {cost.flops:,} FLOPs, {cost.params:,} params')
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())
