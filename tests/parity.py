@@ -10,53 +10,47 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from mmrazor_bignas.converters import ATTENTIVENAS, convert
+
 DATA = Path(__file__).parent / 'data' / 'parity'
 RTOL = 1e-4
 
-_BLOCK_PARTS = {
-    'mobile_inverted_conv.inverted_bottleneck.conv.conv': 'expand.conv',
-    'mobile_inverted_conv.inverted_bottleneck.bn.bn': 'expand.bn',
-    'mobile_inverted_conv.depth_conv.conv.conv': 'depthwise.conv',
-    'mobile_inverted_conv.depth_conv.bn.bn': 'depthwise.bn',
-    'mobile_inverted_conv.depth_conv.se.fc.reduce': 'se.reduce',
-    'mobile_inverted_conv.depth_conv.se.fc.expand': 'se.expand',
-    'mobile_inverted_conv.point_linear.conv.conv': 'project.conv',
-    'mobile_inverted_conv.point_linear.bn.bn': 'project.bn',
-    'shortcut.conv.conv': 'shortcut',
-}
-_OTHER_PARTS = {
-    'first_conv.conv.conv': 'backbone.stem.conv',
-    'first_conv.bn.bn': 'backbone.stem.bn',
-    'last_conv.final_expand_layer.conv.conv': 'backbone.head_expand.conv',
-    'last_conv.final_expand_layer.bn.bn': 'backbone.head_expand.bn',
-    'last_conv.feature_mix_layer.conv.conv': 'backbone.head_mix',
-    'classifier.linear.linear': 'head.fc',
-}
+
+def keys(project: str) -> list[tuple[str, list[int], str]]:
+    """Every key of the full space's supernet in ``attentivenas`` or ``mmrazor``, with shape and type."""
+    return json.loads((DATA / f'{project}_keys.json').read_text())
 
 
-def our_key(key: str, depths: list[int]) -> str:
-    """The classifier's name for a parameter of the reference, whose blocks are numbered through all stages."""
-    module, name = key.rsplit('.', 1)
-    if match := re.match(r'blocks\.(\d+)\.(.+)', module):
-        index, part = int(match[1]), match[2]
-        for stage, depth in enumerate(depths):
-            if index < depth:
-                return f'backbone.stages.{stage}.{index}.{_BLOCK_PARTS[part]}.{name}'
-            index -= depth
-    return f'{_OTHER_PARTS[module]}.{name}'
-
-
-def load_state(depths: list[int]) -> dict[str, torch.Tensor]:
-    """The reference weights under our keys, including shortcuts that never run."""
+def official_state() -> dict[str, torch.Tensor]:
+    """The reference weights of the reduced space under AttentiveNAS's keys."""
     archive = np.load(DATA / 'reduced_state.npz')
     state = {}
     for key, shape, dtype, offset in json.loads(archive['index'].tobytes()):
-        if 'bn_tracking' in key:
-            continue
         size = int(np.prod(shape)) if shape else 1
         value = archive['flat'][offset : offset + size].astype(dtype).reshape(shape)
-        state[our_key(key, depths)] = torch.from_numpy(value.copy())
+        state[key] = torch.from_numpy(value.copy())
     return state
+
+
+def mmrazor_key(key: str, depths: list[int]) -> str:
+    """MMRazor's name of what AttentiveNAS calls ``key``."""
+    for theirs, ours in (
+        (r'mobile_inverted_conv\.', ''),
+        ('inverted_bottleneck', 'expand_conv'),
+        (r'depth_conv\.se\.fc\.reduce', 'se.conv1.conv'),
+        (r'depth_conv\.se\.fc\.expand', 'se.conv2.conv'),
+        ('depth_conv', 'depthwise_conv'),
+        ('point_linear', 'linear_conv'),
+        (r'conv\.conv\.', 'conv.'),
+        (r'bn\.bn\.', 'bn.'),
+        (r'classifier\.linear\.linear', 'head.fc'),
+    ):
+        key = re.sub(theirs, ours, key)
+    if key.startswith('blocks.'):
+        _, index, rest = key.split('.', 2)
+        places = [(stage, i) for stage, depth in enumerate(depths, start=1) for i in range(depth)]
+        key = 'layer{}.{}.{}'.format(*places[int(index)], rest)
+    return f'architecture.{key}' if key.startswith('head') else f'architecture.backbone.{key}'
 
 
 def load_outputs() -> tuple[dict, dict[str, torch.Tensor]]:
@@ -100,11 +94,28 @@ def space_rows(meta: dict) -> dict:
     }
 
 
+def converted(classifier: torch.nn.Module) -> dict[str, torch.Tensor]:
+    """The reference weights of the reduced space under our keys."""
+    return convert(official_state(), ATTENTIVENAS, classifier, 'reduced_state.npz').state
+
+
 def load(classifier: torch.nn.Module, only: Callable[[str], bool] = lambda key: True) -> None:
     """Fill a classifier of the reduced space with the reference's weights (those whose key ``only`` accepts)."""
+    reference = converted(classifier)
     state = classifier.state_dict()
-    reference = load_state([max(stage.depth) for stage in classifier.search_space.stages])
     classifier.load_state_dict({key: reference[key] if only(key) else value for key, value in state.items()})
+
+
+META, OUTPUTS = load_outputs()
+ARCHITECTURE = {
+    'type': 'mmrazor_bignas.SearchableImageClassifier',
+    'backbone': {'type': 'mmrazor_bignas.AttentiveMobileNetV3', 'search_space': space_rows(META)},
+    'head': {
+        'type': 'mmrazor_bignas.DynamicLinearClsHead',
+        'num_classes': META['n_classes'],
+        'loss': {'type': 'mmcls.LabelSmoothLoss', 'label_smooth_val': 0.1, 'mode': 'original'},
+    },
+}
 
 
 class Batches(list):

@@ -1,4 +1,7 @@
-"""Imports point down: tools -> api -> engine -> algorithms, models, search -> registry, search_space -> errors."""
+"""Imports point down.
+
+tools -> api, converters -> engine -> algorithms, models, search -> registry, search_space -> errors.
+"""
 
 import ast
 import subprocess
@@ -15,6 +18,7 @@ MIDDLE = {'algorithms', 'models', 'search'}
 MAY_IMPORT = {
     '': {'api'},
     'api': {'engine'} | MIDDLE | LOW,
+    'converters': {'engine', 'models'} | LOW,
     'engine': MIDDLE | LOW,
     'algorithms': LOW,
     'models': LOW,

@@ -17,12 +17,18 @@ import mmrazor_bignas
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.engine.unpickling import TENSORS_ONLY
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, inherit_weights
 from mmrazor_bignas.search_space import SearchSpace
 
 SUPERNET_PREFIX = 'architecture.'
 SHOWN_KEYS = 4
+_FIRST_BYTES = (b'PK', b'\x80')  # of a zip archive, and of a pickle: torch's two formats
+
+
+class PickledObjectsError(InputError):
+    """A checkpoint holds objects that reading would run code for; says so, and nothing of what could be done."""
 
 
 def read_checkpoint(
@@ -43,27 +49,62 @@ def read_checkpoint(
     Raises:
         InputError: The file is missing, a folder, cut off, no checkpoint, or needs pickle to be read.
     """
+    trusted = pickled is not None and Path(path).exists() and Path(path).samefile(pickled)
+    mmap = head_only and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
+    try:
+        checkpoint = _load(path, map_location=map_location, weights_only=not trusted, mmap=mmap)
+    except PickledObjectsError as error:
+        raise InputError(
+            f'{error}; if you trust its source: --allow-pickle {path} (in Python, allow_pickle=True)'
+        ) from error
+    return _with_state_dict(checkpoint, path)
+
+
+def read_tensors(path: str | os.PathLike, skip_pickled: bool = False) -> dict:
+    """:func:`read_checkpoint` for a file that other code wrote.
+
+    Args:
+        path: The file.
+        skip_pickled: Read a file with pickled objects too: an idle :class:`~mmrazor_bignas.engine.unpickling.LeftOut`
+            stands for each of them, and no code of theirs runs.
+
+    Raises:
+        PickledObjectsError: The file holds pickled objects, which are not to be skipped.
+        InputError: As :func:`read_checkpoint`.
+    """
+    if skip_pickled:
+        return _with_state_dict(_load(path, map_location='cpu', weights_only=False, pickle_module=TENSORS_ONLY), path)
+    return _with_state_dict(_load(path, map_location='cpu', weights_only=True), path)
+
+
+def _load(path: str | os.PathLike, **options) -> object:
+    """torch.load with errors for a user."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f'{path}: {"is a folder, not" if path.is_dir() else "no such"} checkpoint file')
-    trusted = pickled is not None and path.samefile(pickled)
-    mmap = head_only and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
     try:
-        checkpoint = torch.load(path, map_location=map_location, weights_only=not trusted, mmap=mmap)
+        return torch.load(path, **options)
     except pickle.UnpicklingError as error:
         if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
-            raise InputError(
-                f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code; '
-                f'if you trust its source: --allow-pickle {path} (in Python, allow_pickle=True)'
+            raise PickledObjectsError(
+                f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code'
             ) from error
         raise InputError(f'{path}: not a checkpoint') from error
     except (ImportError, AttributeError) as error:
         raise InputError(f'{path}: its pickled objects need code that is not installed: {error}') from error
     except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, AssertionError) as error:
+        with path.open('rb') as file:
+            if not file.read(2).startswith(_FIRST_BYTES):
+                raise InputError(f'{path}: not a checkpoint') from error
         raise InputError(f'{path}: unreadable or cut off ({type(error).__name__})') from error
+
+
+def _with_state_dict(checkpoint: object, path: str | os.PathLike) -> dict:
     if not isinstance(checkpoint, dict):
         raise InputError(f'{path}: holds a {type(checkpoint).__name__}; expected a dict with state_dict')
     if 'state_dict' not in checkpoint:
+        if not checkpoint or not all(isinstance(value, Tensor) for value in checkpoint.values()):
+            raise InputError(f'{path}: has no state_dict; found {sorted(map(str, checkpoint))[:SHOWN_KEYS]}')
         checkpoint = {'state_dict': checkpoint}
     if not isinstance(checkpoint['state_dict'], Mapping) or not all(
         isinstance(value, Tensor) for value in checkpoint['state_dict'].values()
@@ -113,7 +154,7 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
 
 
 def load_subnet(
-    static: SearchableImageClassifier, checkpoint: dict, source: str, calibration: Callable[[], FixedBatches]
+    static: SearchableImageClassifier, checkpoint: dict, source: str, calibration: Callable[[], FixedBatches | None]
 ) -> str:
     """Load a static network from an exported subnet's checkpoint, or cut it out of a supernet's and calibrate it.
 
@@ -121,7 +162,8 @@ def load_subnet(
         static: The network to fill.
         checkpoint: See :func:`read_checkpoint`.
         source: The file's name, for messages.
-        calibration: Makes the calibration batches; called for a supernet's checkpoint alone.
+        calibration: Makes the calibration batches, or None to leave the supernet's statistics; called for a
+            supernet's checkpoint alone.
 
     Returns:
         What was found: ``'subnet'`` or ``'supernet'``.
@@ -134,7 +176,9 @@ def load_subnet(
         state = {key.removeprefix(SUPERNET_PREFIX): value for key, value in state.items()}
         check_state(static.twin(None), state, source)
         inherit_weights(static, state)
-        calibrate_batch_norm(static, calibration())
+        batches = calibration()
+        if batches is not None:
+            calibrate_batch_norm(static, batches)
         return 'supernet'
     trained_as = checkpoint['meta'].get('subnet')
     if trained_as is not None and trained_as != static.subnet.to_dict():
