@@ -6,7 +6,9 @@ from mmengine.registry import LOOPS as MMENGINE_LOOPS
 from mmengine.registry import MODEL_WRAPPERS as MMENGINE_MODEL_WRAPPERS
 from mmengine.registry import MODELS as MMENGINE_MODELS
 from mmengine.registry import OPTIM_WRAPPERS as MMENGINE_OPTIM_WRAPPERS
+from mmengine.registry import PARAM_SCHEDULERS as MMENGINE_PARAM_SCHEDULERS
 from mmengine.registry import TASK_UTILS as MMENGINE_TASK_UTILS
+from mmengine.registry import TRANSFORMS as MMENGINE_TRANSFORMS
 from mmengine.registry import Registry
 
 SCOPE = 'mmrazor_bignas'
@@ -18,8 +20,10 @@ def _child(parent: Registry, *locations: str) -> Registry:
 
 MODELS = _child(MMENGINE_MODELS, 'models', 'algorithms')
 DATASETS = _child(MMENGINE_DATASETS, 'datasets')
+TRANSFORMS = _child(MMENGINE_TRANSFORMS, 'datasets')
 LOOPS = _child(MMENGINE_LOOPS, 'engine')
 HOOKS = _child(MMENGINE_HOOKS, 'engine')
 MODEL_WRAPPERS = _child(MMENGINE_MODEL_WRAPPERS, 'engine')
 OPTIM_WRAPPERS = _child(MMENGINE_OPTIM_WRAPPERS, 'engine')
+PARAM_SCHEDULERS = _child(MMENGINE_PARAM_SCHEDULERS, 'engine')
 TASK_UTILS = _child(MMENGINE_TASK_UTILS, 'search', 'algorithms')

@@ -1,6 +1,7 @@
-"""Data sets and splits that mmcls lacks."""
+"""Data sets, splits and transforms that mmcls lacks."""
 
+from mmrazor_bignas.datasets.auto_augment import AutoAugment
 from mmrazor_bignas.datasets.digits import Digits
 from mmrazor_bignas.datasets.splits import StratifiedSplit, split_indices
 
-__all__ = ['Digits', 'StratifiedSplit', 'split_indices']
+__all__ = ['AutoAugment', 'Digits', 'StratifiedSplit', 'split_indices']

@@ -4,9 +4,9 @@ python tools/visualizations/plot_search.py HISTORY --out pareto.png
 """
 
 import argparse
-from pathlib import Path
 
 from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.plots import load_pyplot, save_figure
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import read_history
 
@@ -31,12 +31,7 @@ def main(args: argparse.Namespace) -> None:
     records = list(read_history(args.history).values())
     if not records:
         raise InputError(f'{args.history}: no candidate was evaluated yet')
-    try:
-        import matplotlib
-    except ImportError as error:
-        raise InputError('plots need matplotlib: pip install mmrazor_bignas[demo]') from error
-    matplotlib.use('Agg')
-    from matplotlib import pyplot
+    pyplot = load_pyplot()
 
     points = [(record['flops'] / 1e6, record['score']) for record in records]
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout='constrained')
@@ -48,8 +43,7 @@ def main(args: argparse.Namespace) -> None:
     axes.legend(loc='lower right')
     axes.grid(alpha=0.3)
     figure.colorbar(dots, label='generation')
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(args.out, dpi=150)
+    save_figure(figure, args.out)
     print(f'{args.out}: {len(points)} subnets')
 
 

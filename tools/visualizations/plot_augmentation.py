@@ -1,0 +1,84 @@
+"""Draw training images as a training sees them: before the pipeline, and after it in several epochs.
+
+python tools/visualizations/plot_augmentation.py CONFIG --out augmentation.png
+"""
+
+import argparse
+import random
+
+import numpy as np
+import torch
+from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset
+
+from mmrazor_bignas.engine.batches import SeededDataset
+from mmrazor_bignas.engine.datasets import build_dataset, describe
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.plots import load_pyplot, save_figure
+from mmrazor_bignas.engine.runner import add_cfg_options, load_config
+from mmrazor_bignas.errors import InputError
+
+EPOCHS = 8
+INCHES = 1.3
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='plot_augmentation.py', description='Draw augmented training images.')
+    parser.add_argument('config', help='config of a training')
+    parser.add_argument('--out', default='augmentation.png', help='the image to write')
+    parser.add_argument('--num', type=int, default=8, help='how many training images; default: 8')
+    parser.add_argument('--seed', type=int, help="of augmentation and choice of images; default: the config's, or 0")
+    add_cfg_options(parser)
+    return parser
+
+
+def image_before(dataset: Dataset, index: int) -> np.ndarray:
+    """An image as loaded, (height, width, 3) in BGR."""
+    results = dataset.get_data_info(index)
+    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
+    for step in steps:
+        if 'img' in results:
+            break
+        results = step(results)
+    if 'img' not in results:
+        raise InputError(f'data set {type(dataset).__name__}: loads no image; expected one whose own pipeline does')
+    return results['img']
+
+
+def image_after(dataset: SeededDataset, epoch: int, index: int) -> np.ndarray:
+    """The image that an epoch trains on, (height, width, 3) in BGR."""
+    image = dataset[epoch, index].get('inputs')
+    if not torch.is_tensor(image) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+        found = f'{image.dtype} {tuple(image.shape)}' if torch.is_tensor(image) else type(image).__name__
+        raise InputError(f'the pipeline gives {found}; expected uint8 (3, height, width), as of PackClsInputs')
+    return image.permute(1, 2, 0).numpy()
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.num < 1:
+        raise InputError(f'--num {args.num}: expected 1 or more')
+    cfg = load_config(args.config, args.cfg_options)
+    if not cfg.get('train_dataloader'):
+        raise InputError(f'{args.config}: has no key train_dataloader; expected a config of a training')
+    pyplot = load_pyplot()
+
+    init_default_scope(cfg.get('default_scope', 'mmengine'))
+    seed = args.seed if args.seed is not None else cfg.get('randomness', {}).get('seed') or 0
+    dataset = build_dataset(cfg.train_dataloader.dataset)
+    seeded = SeededDataset(dataset, seed)
+    indices = random.Random(f'{seed}/sheet').sample(range(len(dataset)), min(args.num, len(dataset)))
+    size = INCHES * (1 + EPOCHS), INCHES * len(indices) + 0.3
+    figure, axes = pyplot.subplots(len(indices), 1 + EPOCHS, squeeze=False, figsize=size, layout='constrained')
+    for row, index in zip(axes, indices, strict=True):
+        images = [image_before(dataset, index), *(image_after(seeded, epoch, index) for epoch in range(EPOCHS))]
+        for cell, image in zip(row, images, strict=True):
+            cell.imshow(image[..., ::-1])
+            cell.axis('off')
+    for cell, title in zip(axes[0], ['original', *(f'epoch {epoch + 1}' for epoch in range(EPOCHS))], strict=True):
+        cell.set_title(title, fontsize=9)
+    save_figure(figure, args.out)
+    print(f'{args.out}: {len(indices)} images of {describe(cfg.train_dataloader.dataset)}, seed {seed}')
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())
