@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import parity
 import pytest
 from conftest import ROOT
 from mmengine.registry import DATASETS, init_default_scope
@@ -10,6 +11,7 @@ from mmengine.runner import Runner
 from tiny_imagenet import SEARCH, SUBNET, SUPERNET
 
 from mmrazor_bignas.engine.runner import NASRunner, load_config
+from mmrazor_bignas.registry import MODELS
 
 CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
 YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.yaml'))
@@ -78,6 +80,13 @@ def test_the_recipe_of_the_supernet():
         'weight_decay': 1e-5,
     }
     assert cfg.optim_wrapper.clip_grad.to_dict() == {'type': 'value', 'clip_value': 1.0}
+    crop, flip, augment = cfg.train_dataloader.dataset.dataset.pipeline[1:4]
+    assert (crop.type, crop.scale, crop.interpolation) == ('RandomResizedCrop', 224, 'bicubic')
+    assert (flip.type, flip.prob) == ('RandomFlip', 0.5)
+    assert (augment.type, augment.policies) == ('mmrazor_bignas.AutoAugment', 'v0')
+    backbone, head = cfg.algorithm.architecture.backbone, cfg.algorithm.architecture.head
+    assert (backbone.drop_path_rate, backbone.drop_path_stages, head.dropout) == (0.2, 2, 0.2)
+    assert (head.loss.type, head.loss.label_smooth_val) == ('LabelSmoothLoss', 0.1)
 
 
 def test_search_and_subnet_settings():
@@ -86,8 +95,17 @@ def test_search_and_subnet_settings():
     assert search.val_cfg.constraints.flops == (0, 700e6)
     assert search.val_dataloader.batch_size == 128
     assert subnet.test_dataloader.batch_size == 256
-    assert subnet.test_cfg.calibrate_dataloader.batch_size == 256
-    assert subnet.test_cfg.calibrate_sample_num == 16384
+
+
+@pytest.mark.parametrize('path', [SUPERNET, SEARCH, SUBNET])
+def test_calibration_is_that_of_the_published_results(path):
+    cfg = load_config(ROOT / path)
+    loop = cfg.get('test_cfg') or cfg.val_cfg
+    assert loop.calibrate_sample_num == 16384
+    assert loop.calibrate_dataloader.batch_size == 256
+    assert loop.calibrate_dataloader.collate_fn == {'type': 'default_collate'}
+    train = load_config(ROOT / SUPERNET).train_dataloader.dataset
+    assert loop.calibrate_dataloader.dataset == train  # the training images, augmented
 
 
 def test_the_search_never_sees_the_test_images():
@@ -109,6 +127,22 @@ def test_weight_decay_spares_normalisation_and_biases(tiny_algorithm):
     decayed = {name for name, p in tiny_algorithm.named_parameters() if groups[id(p)] > 0}
     expected = {n for n, _ in tiny_algorithm.named_parameters() if '.bn.' not in n and not n.endswith('bias')}
     assert decayed == expected
+
+
+def test_what_decays_in_the_whole_supernet():
+    """AttentiveNAS counts 198 tensors that decay and 271 that do not; 30 of the former are shortcuts that never run."""
+    cfg = load_config(ROOT / SUPERNET)
+    init_default_scope('mmcls')
+    algorithm = MODELS.build(cfg.algorithm)
+    wrapper = Runner.build_optim_wrapper(type('Holder', (), {'model': algorithm})(), cfg.optim_wrapper)
+    ours = {id(parameter) for parameter in algorithm.parameters()}  # mmengine adds a number that nothing uses
+    decays = [g['weight_decay'] for g in wrapper.param_groups for p in g['params'] if id(p) in ours]
+    official = [key for key, _, _ in parity.keys('attentivenas') if not re.search('running|tracked', key)]
+    official_decays = [not re.search(r'\.bn\.|bias$', key) for key in official]
+    assert (official_decays.count(True), official_decays.count(False)) == (198, 271)
+    never_run = 37 - sum('shortcut' in name for name, _ in algorithm.named_parameters())
+    assert never_run == 30
+    assert (decays.count(1e-5), decays.count(0.0)) == (198 - never_run, 271)
 
 
 def test_base_files_are_all_used():

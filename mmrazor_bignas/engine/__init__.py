@@ -7,7 +7,7 @@ from mmrazor_bignas.engine.distributed import SandwichDistributedDataParallel
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
 from mmrazor_bignas.engine.hooks import LabelCheckHook, LossGuardHook, ProgressBarHook
 from mmrazor_bignas.engine.loops import SubnetTestLoop, SubnetValLoop
-from mmrazor_bignas.engine.optim import BFloat16OptimWrapper
+from mmrazor_bignas.engine.optim import BFloat16OptimWrapper, LinearWarmupLR
 from mmrazor_bignas.engine.runner import NASRunner
 from mmrazor_bignas.engine.search_loop import SearchLoop
 from mmrazor_bignas.engine.train_loop import TrainLoop
@@ -17,6 +17,7 @@ __all__ = [
     'CheckpointHook',
     'FixedBatches',
     'LabelCheckHook',
+    'LinearWarmupLR',
     'LossGuardHook',
     'NASRunner',
     'ProgressBarHook',

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 
 import torch
-from mmengine.dataset import pseudo_collate
+from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
 
 from mmrazor_bignas.engine.datasets import build_dataset
@@ -60,6 +61,8 @@ class FixedBatches:
         rank: This process's share: every ``world_size``-th batch from ``rank`` on.
         world_size: Number of shares; 1 gives every process all batches.
         cache: Keep the batches in memory after the first pass, up to :data:`CACHE_BYTES`.
+        collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` keeps a list of images,
+            ``'default_collate'`` stacks images of one size, in the workers.
         **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
 
     Raises:
@@ -75,6 +78,7 @@ class FixedBatches:
         rank: int = 0,
         world_size: int = 1,
         cache: bool = True,
+        collate_fn: Mapping[str, str] = MappingProxyType({'type': 'pseudo_collate'}),
         **options,
     ) -> None:
         if ordering := sorted({'sampler', 'batch_sampler', 'shuffle', 'drop_last'} & set(options)):
@@ -96,7 +100,7 @@ class FixedBatches:
         self._loader = DataLoader(
             SeededDataset(self.dataset, seed),
             batch_sampler=self._batches,
-            collate_fn=pseudo_collate,
+            collate_fn=self._collate(collate_fn),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=outlive_signals,
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
@@ -104,6 +108,16 @@ class FixedBatches:
         )
         self._cache: list[dict] | None = None
         self._may_cache = cache
+
+    @staticmethod
+    def _collate(cfg: Mapping[str, str]) -> Callable[[list], dict]:
+        function = FUNCTIONS.get(cfg['type']) if set(cfg) == {'type'} else None
+        if function is None:
+            raise InputError(
+                f"data loader: collate_fn is {dict(cfg)}; expected dict(type='pseudo_collate') or "
+                "dict(type='default_collate')"
+            )
+        return function
 
     def __len__(self) -> int:
         """How many batches this rank gets."""

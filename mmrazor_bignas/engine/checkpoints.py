@@ -147,8 +147,11 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
     if differences:
         shown = '\n  '.join(differences[:SHOWN_KEYS])
         more = f'\n  and {len(differences) - SHOWN_KEYS} more' if len(differences) > SHOWN_KEYS else ''
+        foreign = len(expected.keys() & found.keys()) < len(found) / 2
+        hint = '; those of AttentiveNAS, AlphaNet and MMRazor are converted first, see tools/model_converters'
         raise InputError(
-            f'{source}: not a checkpoint of this network (another search space, number of classes or kind); '
+            f'{source}: not a checkpoint of this network (another search space, number of classes or kind'
+            f'{hint if foreign else ""}); '
             f'{len(differences)} of {len(expected.keys() | found.keys())} keys differ:\n  {shown}{more}'
         )
 

@@ -1,4 +1,4 @@
-"""Optimizer wrappers that mmengine lacks."""
+"""An optimizer wrapper and a schedule that mmengine lacks."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import OptimWrapper
+from mmengine.optim import LinearLR, OptimWrapper
 from torch import nn
+from torch.optim import Optimizer
 
-from mmrazor_bignas.registry import OPTIM_WRAPPERS
+from mmrazor_bignas.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -24,3 +25,19 @@ class BFloat16OptimWrapper(OptimWrapper):
         device = next(model.parameters()).device.type
         with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
             yield
+
+
+@PARAM_SCHEDULERS.register_module()
+class LinearWarmupLR(LinearLR):
+    """Linear from ``start_factor`` in the first step to the whole learning rate in step ``end``.
+
+    mmengine's LinearLR is there one step early, in step ``end - 1``.
+
+    Args:
+        optimizer: The optimizer or its wrapper.
+        end: Length of the warm-up in steps (or epochs, with ``convert_to_iter_based``), from ``begin`` on.
+        **kwargs: Of LinearLR.
+    """
+
+    def __init__(self, optimizer: Optimizer | OptimWrapper, *, end: int, **kwargs) -> None:
+        super().__init__(optimizer, end=end + 1, **kwargs)

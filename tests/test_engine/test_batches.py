@@ -66,6 +66,15 @@ def test_the_second_pass_gives_the_same_with_and_without_memory(monkeypatch):
         assert same(pixels(batches), pixels(batches))
 
 
+@pytest.mark.parametrize('num_workers', [0, 2])
+def test_stacked_batches_hold_the_same_images(num_workers):
+    stack = {'collate_fn': {'type': 'default_collate'}, 'num_workers': num_workers}
+    stacked = list(FixedBatches(AUGMENTED, 16, num_images=40, seed=1, **stack))
+    assert [tuple(batch['inputs'].shape) for batch in stacked] == [(16, 3, 16, 16), (16, 3, 16, 16), (8, 3, 16, 16)]
+    assert same([batch['inputs'] for batch in stacked], pixels(FixedBatches(AUGMENTED, 16, num_images=40, seed=1)))
+    assert [len(batch['data_samples']) for batch in stacked] == [16, 16, 8]
+
+
 @pytest.mark.parametrize('num_images', [None, 50])
 def test_ranks_share_the_batches(num_images):
     whole = pixels(FixedBatches(AUGMENTED, 16, num_images=num_images))
@@ -96,6 +105,8 @@ def test_no_batch_of_one_image():
         ({'shuffle': True}, r"\['shuffle'\] cannot be set"),
         ({'sampler': {'type': 'DefaultSampler'}}, r"\['sampler'\] cannot be set"),
         ({'batch_size': 0}, 'batch_size is 0'),
+        ({'collate_fn': {'type': 'stack'}}, "collate_fn is {'type': 'stack'}; expected .*default_collate"),
+        ({'collate_fn': {'type': 'default_collate', 'x': 1}}, "collate_fn is .*'x': 1"),
         ({'num_images': 1}, 'calibrate_sample_num is 1; expected 2'),
         ({'num_images': 0}, 'calibrate_sample_num is 0; expected 2'),
     ],

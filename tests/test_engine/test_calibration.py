@@ -37,6 +37,14 @@ def test_equals_torchs_cumulative_average(static):
         torch.testing.assert_close(ours[name], value, rtol=1e-5, atol=1e-6)
 
 
+def test_a_stacked_batch_is_its_list_of_images(static):
+    data = batches(4, 4)
+    calibrate_batch_norm(static, data)
+    stacked = statistics(static)
+    calibrate_batch_norm(static, parity.Batches([list(batch['inputs']) for batch in data]))
+    assert all(torch.equal(value, stacked[name]) for name, value in statistics(static).items())
+
+
 def test_batches_weigh_as_much_as_they_have_images(static):
     data = batches(6, 2)
     parts = []

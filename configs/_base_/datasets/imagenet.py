@@ -4,7 +4,8 @@ _train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
-    dict(type='AutoAugment', policies='imagenet', hparams=dict(pad_val=[104, 116, 124], interpolation='bicubic')),
+    # 'original' is the policy of the AutoAugment paper.
+    dict(type='mmrazor_bignas.AutoAugment', policies='v0'),
     dict(type='PackClsInputs'),
 ]
 _test_pipeline = [

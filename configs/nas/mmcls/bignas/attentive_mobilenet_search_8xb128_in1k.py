@@ -27,7 +27,9 @@ val_cfg = dict(
     generations=20,
     constraints=dict(flops=(0, 700e6)),
     score='accuracy/top1',
-    calibrate_dataloader=dict(batch_size=64, num_workers=5, dataset={{_base_._train_set}}),
-    # Enough to rank candidates; testing a supernet's subnet calibrates on 16,384, so its score may differ a little.
-    calibrate_sample_num=4096,
+    calibrate_dataloader=dict(
+        batch_size=256, num_workers=5, collate_fn=dict(type='default_collate'), dataset={{_base_._train_set}}
+    ),
+    # As in the test, so that a score is what the test's calibration gives.
+    calibrate_sample_num=16384,
 )

@@ -13,6 +13,8 @@ test_evaluator = {{_base_._evaluator}}
 test_cfg = dict(
     type='mmrazor_bignas.SubnetTestLoop',
     # A supernet's checkpoint is calibrated; an exported subnet's has its own statistics.
-    calibrate_dataloader=dict(batch_size=256, num_workers=5, dataset={{_base_._train_set}}),
+    calibrate_dataloader=dict(
+        batch_size=256, num_workers=5, collate_fn=dict(type='default_collate'), dataset={{_base_._train_set}}
+    ),
     calibrate_sample_num=16384,
 )

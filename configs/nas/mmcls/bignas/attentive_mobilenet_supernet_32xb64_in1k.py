@@ -27,6 +27,8 @@ val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
-    calibrate_dataloader=dict(batch_size=64, num_workers=5, dataset={{_base_._train_set}}),
-    calibrate_sample_num=4096,
+    calibrate_dataloader=dict(
+        batch_size=256, num_workers=5, collate_fn=dict(type='default_collate'), dataset={{_base_._train_set}}
+    ),
+    calibrate_sample_num=16384,
 )
