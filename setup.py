@@ -19,7 +19,7 @@ setup(
     # The configs are installed inside the package, so that get_subnet finds them without a checkout.
     packages=[*find_packages(include=['mmrazor_bignas', 'mmrazor_bignas.*']), 'mmrazor_bignas.configs'],
     package_dir={'mmrazor_bignas.configs': 'configs'},
-    package_data={'mmrazor_bignas.configs': ['**/*.py', '**/*.yaml']},
+    package_data={'mmrazor_bignas.configs': ['**/*.py', '**/*.yaml', '**/*.yml']},
     install_requires=[
         'torch>=2.6,<3',
         'torchvision',
