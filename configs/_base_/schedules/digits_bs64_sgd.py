@@ -6,14 +6,7 @@ optim_wrapper = dict(
     clip_grad=dict(type='value', clip_value=1.0),
 )
 param_scheduler = [
-    dict(
-        type='mmrazor_bignas.LinearWarmupLR',
-        start_factor=0.01,
-        by_epoch=True,
-        begin=0,
-        end=2,
-        convert_to_iter_based=True,
-    ),
+    dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=2, convert_to_iter_based=True),
     dict(type='CosineAnnealingLR', T_max=30, by_epoch=True, begin=0, end=30, convert_to_iter_based=True),
 ]
 train_cfg = dict(by_epoch=True, max_epochs=30, val_interval=10)
