@@ -45,6 +45,10 @@ def get_subnet(
         InputError: A file is missing or wrong, the subnet is not of the config's search space, or the checkpoint is of
             another network.
     """
+    if calibrate not in (None, True, False):
+        raise InputError(f'calibrate is {calibrate!r}; expected True, False or None')
+    if calibrate and checkpoint is None:
+        raise InputError('calibrate=True needs a checkpoint: new weights have no use for statistics')
     cfg = load_config(str(config))
     model, _ = load_static(cfg, mutable_cfg, checkpoint, checkpoint if allow_pickle else None, calibrate)
     return model.cpu()
@@ -59,7 +63,7 @@ def load_static(
 ) -> tuple[SearchableImageClassifier, str | None]:
     """:func:`get_subnet` for a config that is read already, and what the checkpoint was (``'subnet'``, ``'supernet'``).
 
-    ``pickled`` is the one file that may be unpickled. ``calibrate`` is an order here, unless it is None. Calibration
+    ``pickled`` is the one file that may be unpickled. ``calibrate`` is as there, but True by default. Calibration
     data are those of the config's test loop, or of its validation or search loop.
     """
     init_default_scope(cfg.get('default_scope', 'mmcls'))
@@ -67,7 +71,10 @@ def load_static(
     found = None
     if checkpoint is not None:
         content = read_checkpoint(checkpoint, pickled=pickled)
-        found = load_subnet(model, content, str(checkpoint), lambda: _calibration(cfg, calibrate))
+        try:
+            found = load_subnet(model, content, str(checkpoint), lambda: _calibration(cfg, calibrate))
+        except OSError as error:  # of an image that the annotations name; of a worker, the last line says which
+            raise InputError(f'calibration: {str(error).strip().splitlines()[-1]}') from error
     return model.eval(), found
 
 

@@ -48,3 +48,10 @@ def test_unknown_names_are_errors():
         get_subnet('a0')
     with pytest.raises(AttributeError, match='no attribute'):
         _ = mmrazor_bignas.get_supernet
+
+
+def test_what_calibrate_may_be():
+    with pytest.raises(InputError, match="calibrate is 'no'; expected True, False or None"):
+        get_subnet('min', calibrate='no')
+    with pytest.raises(InputError, match='calibrate=True needs a checkpoint'):
+        get_subnet('min', calibrate=True)

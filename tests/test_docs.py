@@ -56,7 +56,7 @@ def test_every_tool_and_file_of_a_command_exists(code):
 
 @pytest.mark.parametrize(('language', 'code'), [(lang, code) for lang, code, needs in BLOCKS if not needs])
 def test_unmarked_blocks_run(language, code, tmp_path):
-    for name in ('tools', 'configs', 'mmrazor_bignas'):
+    for name in ('tools', 'configs', 'mmrazor_bignas', 'tests', 'benchmarks'):
         (tmp_path / name).symlink_to(ROOT / name)
     command = [sys.executable, '-'] if language == 'python' else ['bash', '-e', '-s']
     path = f'{sys.prefix}/bin'

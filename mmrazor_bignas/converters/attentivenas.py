@@ -44,7 +44,7 @@ def our_key(key: str, depths: Sequence[int]) -> str | None:
 
 
 def carries_nothing(key: str) -> str | None:
-    if '.bn_tracking.' in key:
+    if re.search(r'\.bn_tracking\.\d+\.(running_mean|running_var|num_batches_tracked)$', key):
         return 'statistics kept per number of channels (bn_tracking), which calibration replaces'
     return None
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+import torch
 from torch import Tensor
 
 from mmrazor_bignas.errors import InputError
@@ -100,6 +101,9 @@ def convert(
         elif value.shape != expected[ours].shape:
             problems.append(f'shape:   {key} is {tuple(value.shape)}; expected {tuple(expected[ours].shape)}')
             conversion.state[ours] = value
+        elif problem := _unusable(value, expected[ours]):
+            problems.append(f'numbers: {key} {problem}')
+            conversion.state[ours] = value
         else:
             conversion.state[ours] = value.to(expected[ours].dtype)
     missing = [key for key in expected if key not in conversion.state]
@@ -133,12 +137,25 @@ def _wrapper(state: Mapping[str, Tensor], project: Project, source: str, others:
     )
 
 
+def _unusable(value: Tensor, expected: Tensor) -> str | None:
+    """Why a tensor of the right shape cannot be what is expected; None if it can."""
+    if value.layout != torch.strided or value.is_quantized or value.is_meta:
+        return f'is {value.layout}, {value.dtype} on {value.device}; expected plain numbers'
+    if value.is_complex() or value.dtype == torch.bool or value.is_floating_point() != expected.is_floating_point():
+        return f'is {value.dtype}; expected {"floating point" if expected.is_floating_point() else "integers"}'
+    if not torch.isfinite(value).all():
+        return 'has values that are not finite'
+    return None
+
+
 def _ends_with(key: str, anchor: str) -> bool:
     return key == anchor or key.endswith(f'.{anchor}')
 
 
 def _diagnosis(found: Mapping[str, Tensor], expected: Mapping[str, Tensor], project: Project) -> str:
     """What the differences in shape look like."""
+    if all(found[key].shape == expected[key].shape for key in found):
+        return f'a supernet of {project.name} of this search space, but not whole'
     pairs = [(found[key].shape, expected[key].shape) for key in found if found[key].ndim == expected[key].ndim]
     smaller = [a for a, b in pairs if a != b and all(x <= y for x, y in zip(a, b, strict=True))]
     larger = [a for a, b in pairs if any(x > y for x, y in zip(a, b, strict=True))]

@@ -40,7 +40,7 @@ def our_key(key: str, depths: Sequence[int]) -> str | None:
 
 
 def carries_nothing(key: str) -> str | None:
-    if 'mutable' in key:
+    if re.search(r'mutable\w*\.(.+\.)?mask$', key):
         return 'masks of mutables, which say what was chosen last'
     return None
 

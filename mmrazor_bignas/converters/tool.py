@@ -43,12 +43,15 @@ def build_parser(prog: str, project: Project) -> argparse.ArgumentParser:
 def convert_file(args: argparse.Namespace, project: Project) -> None:
     """Convert ``args.source`` into ``args.out`` and print what became of every tensor."""
     source, out = Path(args.source), Path(args.out)
-    if out.is_dir() or (out.exists() and source.exists() and out.samefile(source)):
-        raise InputError(f'{out}: {"is a folder" if out.is_dir() else "is what is read"}; name a file to write')
+    if out.exists() and not out.is_file():
+        raise InputError(f'{out}: {"is a folder" if out.is_dir() else "is no regular file"}; name a file to write')
+    if out.exists() and source.exists() and out.samefile(source):
+        raise InputError(f'{out}: is what is read; name another file to write')
     try:
         checkpoint = read_tensors(source, args.skip_pickled)
     except PickledObjectsError as error:
-        raise InputError(f'{error}; --skip-pickled reads its tensors alone, and runs none') from error
+        advice = 'they cannot be left out' if args.skip_pickled else '--skip-pickled leaves them out, and runs none'
+        raise InputError(f'{error}; {advice}') from error
     cfg = load_config(args.config)
     init_default_scope(cfg.get('default_scope', 'mmcls'))
     supernet = MODELS.build(cfg.algorithm.architecture)

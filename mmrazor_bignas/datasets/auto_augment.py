@@ -100,9 +100,9 @@ class AutoAugment(BaseTransform):
     Args:
         policies: ``'original'``, ``'v0'``, or sub-policies: lists of operations (name, probability, magnitude).
         ranges: What magnitudes mean: ``'original'``, 0 to 9, as in torchvision's AutoAugment, or ``'v0'``, 0 to 10, as
-            in TensorFlow's EfficientNet.
+            in AttentiveNAS's training.
         magnitude_std: Standard deviation of gaussian noise on magnitudes, which stay in their range.
-        fill: RGB of pixels from outside of the image.
+        fill: RGB of pixels from outside of the image; (0, 0, 0) is black.
         interpolation: Of geometric operations; several names: drawn for each.
 
     What is None is the named policy's own; for a list, that of ``'original'``.
@@ -189,7 +189,7 @@ def _checked(policy: Policy) -> Policy:
     fill = policy.fill
     if fill is not None:
         if not _is_list(fill, 3) or not all(_is_number(level, 0, 255, Integral) for level in fill):
-            raise _error(f'fill is {fill!r}', 'red, green and blue as integers from 0 to 255, or None for black')
+            raise _error(f'fill is {fill!r}', 'red, green and blue as integers from 0 to 255')
         fill = tuple(map(int, fill))
     names = (policy.interpolation,) if isinstance(policy.interpolation, str) else policy.interpolation
     if not _is_list(names) or any(name not in INTERPOLATIONS for name in names):

@@ -65,8 +65,8 @@ POLICIES = {
         fill=None,
         interpolation=('nearest',),
     ),
-    # TensorFlow's EfficientNet, as AttentiveNAS (arXiv:2011.09011) trained with it: noise on magnitudes, the mean of
-    # ImageNet around the image.
+    # What AttentiveNAS (arXiv:2011.09011) trained with: the table of TensorFlow's EfficientNet, timm's ranges, noise on
+    # magnitudes, the mean of ImageNet around the image. Here images move by whole pixels, there by fractions too.
     'v0': Policy(
         table=(
             (('Equalize', 0.8, 1), ('ShearY', 0.8, 4)),

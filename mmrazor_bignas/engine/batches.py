@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from types import MappingProxyType
 
 import torch
@@ -100,7 +101,7 @@ class FixedBatches:
         self._loader = DataLoader(
             SeededDataset(self.dataset, seed),
             batch_sampler=self._batches,
-            collate_fn=self._collate(collate_fn),
+            collate_fn=partial(_collate, _collate_function(collate_fn)),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=outlive_signals,
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
@@ -108,16 +109,6 @@ class FixedBatches:
         )
         self._cache: list[dict] | None = None
         self._may_cache = cache
-
-    @staticmethod
-    def _collate(cfg: Mapping[str, str]) -> Callable[[list], dict]:
-        function = FUNCTIONS.get(cfg['type']) if set(cfg) == {'type'} else None
-        if function is None:
-            raise InputError(
-                f"data loader: collate_fn is {dict(cfg)}; expected dict(type='pseudo_collate') or "
-                "dict(type='default_collate')"
-            )
-        return function
 
     def __len__(self) -> int:
         """How many batches this rank gets."""
@@ -137,3 +128,25 @@ class FixedBatches:
                     self._may_cache, kept = False, []
         if self._may_cache:
             self._cache = kept
+
+
+def _collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
+    named = isinstance(cfg, Mapping) and set(cfg) == {'type'} and isinstance(cfg['type'], str)
+    function = FUNCTIONS.get(cfg['type']) if named else None
+    if function is None:
+        raise InputError(
+            f"data loader: collate_fn is {dict(cfg) if named else cfg!r}; expected dict(type='pseudo_collate') or "
+            "dict(type='default_collate')"
+        )
+    return function
+
+
+def _collate(function: Callable[[list], dict], items: list[dict]) -> dict:
+    try:
+        return function(items)
+    except RuntimeError as error:
+        sizes = sorted({str(tuple(item['inputs'].shape)) for item in items})
+        raise InputError(
+            f'data loader: images of the sizes {sizes} cannot be stacked; resize or crop them to one, or set '
+            "collate_fn=dict(type='pseudo_collate')"
+        ) from error

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import pickle
-import struct
+import tarfile
+import warnings
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,13 +18,15 @@ import mmrazor_bignas
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.storage import write_atomically
-from mmrazor_bignas.engine.unpickling import TENSORS_ONLY
+from mmrazor_bignas.engine.unpickling import load_tensors_only
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, inherit_weights
 from mmrazor_bignas.search_space import SearchSpace
 
 SUPERNET_PREFIX = 'architecture.'
 SHOWN_KEYS = 4
+# What torch's reader of weights says of an object that it does not build.
+_OBJECT_REFUSED = ('Unsupported global', 'GLOBAL', 'unrecognized function', 'Can only')
 _FIRST_BYTES = (b'PK', b'\x80')  # of a zip archive, and of a pickle: torch's two formats
 
 
@@ -52,10 +55,12 @@ def read_checkpoint(
     trusted = pickled is not None and Path(path).exists() and Path(path).samefile(pickled)
     mmap = head_only and zipfile.is_zipfile(path)  # torch's old format cannot be mapped
     try:
-        checkpoint = _load(path, map_location=map_location, weights_only=not trusted, mmap=mmap)
+        checkpoint = _load(path, torch.load, map_location=map_location, weights_only=not trusted, mmap=mmap)
     except PickledObjectsError as error:
         raise InputError(
-            f'{error}; if you trust its source: --allow-pickle {path} (in Python, allow_pickle=True)'
+            f'{error}. A released file of AttentiveNAS, AlphaNet or MMRazor is converted first, see '
+            f'tools/model_converters. For another one, if you trust its source: --allow-pickle {path} (in Python, '
+            'allow_pickle=True)'
         ) from error
     return _with_state_dict(checkpoint, path)
 
@@ -65,34 +70,40 @@ def read_tensors(path: str | os.PathLike, skip_pickled: bool = False) -> dict:
 
     Args:
         path: The file.
-        skip_pickled: Read a file with pickled objects too: an idle :class:`~mmrazor_bignas.engine.unpickling.LeftOut`
-            stands for each of them, and no code of theirs runs.
+        skip_pickled: Read a file with pickled objects too, without them and without running any code of theirs; see
+            :mod:`~mmrazor_bignas.engine.unpickling`.
 
     Raises:
-        PickledObjectsError: The file holds pickled objects, which are not to be skipped.
+        PickledObjectsError: The file holds pickled objects, which are not to be skipped or cannot be.
         InputError: As :func:`read_checkpoint`.
     """
     if skip_pickled:
-        return _with_state_dict(_load(path, map_location='cpu', weights_only=False, pickle_module=TENSORS_ONLY), path)
-    return _with_state_dict(_load(path, map_location='cpu', weights_only=True), path)
+        return _with_state_dict(_load(path, load_tensors_only, map_location='cpu'), path)
+    return _with_state_dict(_load(path, torch.load, map_location='cpu', weights_only=True), path)
 
 
-def _load(path: str | os.PathLike, **options) -> object:
-    """torch.load with errors for a user."""
+def _load(path: str | os.PathLike, load: Callable[..., object], **options) -> object:
+    """``load(path, **options)`` with errors for a user."""
     path = Path(path)
     if not path.is_file():
         raise InputError(f'{path}: {"is a folder, not" if path.is_dir() else "no such"} checkpoint file')
+    if tarfile.is_tarfile(path):
+        raise InputError(f'{path}: a tar archive; expected a file of torch.save, version 0.1.10 or later')
     try:
-        return torch.load(path, **options)
+        with warnings.catch_warnings():
+            warnings.filterwarnings('ignore', message='.*TorchScript archive')
+            return load(path, **options)
     except pickle.UnpicklingError as error:
-        if 'Unsupported global' in str(error) or 'GLOBAL' in str(error):
+        if any(words in str(error) for words in _OBJECT_REFUSED):
             raise PickledObjectsError(
                 f'{path}: this checkpoint holds pickled objects and is not read, since reading it could run code'
             ) from error
         raise InputError(f'{path}: not a checkpoint') from error
     except (ImportError, AttributeError) as error:
         raise InputError(f'{path}: its pickled objects need code that is not installed: {error}') from error
-    except (RuntimeError, EOFError, OSError, ValueError, LookupError, struct.error, AssertionError) as error:
+    except Exception as error:  # of a damaged file, it can be anything
+        if 'TorchScript archive' in str(error):
+            raise InputError(f'{path}: a TorchScript archive; expected a checkpoint') from error
         with path.open('rb') as file:
             if not file.read(2).startswith(_FIRST_BYTES):
                 raise InputError(f'{path}: not a checkpoint') from error
@@ -107,7 +118,7 @@ def _with_state_dict(checkpoint: object, path: str | os.PathLike) -> dict:
             raise InputError(f'{path}: has no state_dict; found {sorted(map(str, checkpoint))[:SHOWN_KEYS]}')
         checkpoint = {'state_dict': checkpoint}
     if not isinstance(checkpoint['state_dict'], Mapping) or not all(
-        isinstance(value, Tensor) for value in checkpoint['state_dict'].values()
+        isinstance(key, str) and isinstance(value, Tensor) for key, value in checkpoint['state_dict'].items()
     ):
         raise InputError(f'{path}: its state_dict does not map names to tensors')
     if not isinstance(checkpoint.setdefault('meta', {}), Mapping):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import atexit
 import os
+import re
 import signal
 import sys
 import time
@@ -18,6 +19,7 @@ from mmrazor_bignas.engine.distributed import RANKS, first_to_fail, lost_contact
 from mmrazor_bignas.engine.signals import Stopped, raised_signals
 from mmrazor_bignas.errors import UserError
 
+_IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker')
 PATIENCE_SECONDS = 5.0  # in which srun --kill-on-bad-exit=1 or torchrun ends this process
 
 
@@ -65,10 +67,11 @@ def is_first_process(words: Sequence[str], environ: Mapping[str, str]) -> bool:
 
 def message_of(error: Exception) -> str | None:
     """What to tell the user in the place of a traceback; None for a fault of the program."""
-    if isinstance(error, UserError):
+    if isinstance(error, UserError) and not _IN_WORKER.match(str(error)):
         return str(error)
-    if isinstance(error, OSError):  # of a data loader's worker, the last line says what it was
-        return (str(error).strip().splitlines() or [type(error).__name__])[-1]
+    if isinstance(error, (UserError, OSError)):  # of a data loader's worker, the last line says what it was
+        last = (str(error).strip().splitlines() or [type(error).__name__])[-1]
+        return last.removeprefix(f'{type(error).__module__}.{type(error).__qualname__}: ')
     # What Python and mmengine say of a component's unknown key and of an unknown component.
     words = ('unexpected keyword argument', 'required', 'registry')
     if isinstance(error, (TypeError, KeyError)) and any(word in str(error) for word in words):

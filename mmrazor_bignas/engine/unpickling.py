@@ -1,58 +1,55 @@
-"""Tensors out of a pickled file without running anything that the file names."""
+"""Tensors out of a file that also holds pickled objects, without running anything that the file names."""
 
 from __future__ import annotations
 
+import os
 import pickle
-from types import SimpleNamespace
+import re
 
 import torch
 
-# What torch's own weights-only reader builds tensors with.
-_TENSOR_PARTS = {
-    ('collections', 'OrderedDict'),
-    ('torch', 'Size'),
-    ('torch._utils', '_rebuild_parameter'),
-    ('torch._utils', '_rebuild_tensor'),
-    ('torch._utils', '_rebuild_tensor_v2'),
-}
+MOST_CLASSES = 200
 
 
 class LeftOut:
-    """Stands where an object of another class would; takes what a pickle does to an object, and does nothing."""
+    """Stands where an object of another class would be, and keeps nothing of it."""
 
     def __new__(cls, *args, **kwargs):
         return super().__new__(cls)
 
     def __init__(self, *args, **kwargs) -> None: ...
 
-    def __call__(self, *args, **kwargs):
-        return self
-
     def __setstate__(self, state: object) -> None: ...
 
-    def __setitem__(self, key: object, value: object) -> None: ...
 
-    def append(self, value: object) -> None: ...
+def load_tensors_only(path: str | os.PathLike, **options) -> object:
+    """torch.load with ``weights_only=True``, where a :class:`LeftOut` stands for what it does not know.
 
-    def extend(self, values: object) -> None: ...
+    torch's reader of weights builds nothing but tensors and plain containers. Each name that it refuses is given to it
+    as an idle class, until it refuses none. What it never takes, such as names of ``os``, stays refused.
 
-    def add(self, value: object) -> None: ...
+    Args:
+        path: The file.
+        **options: Of torch.load.
 
-    def update(self, values: object) -> None: ...
+    Raises:
+        UnpicklingError: An object is of a kind that cannot be left out.
+    """
+    stand_ins: dict[str, type] = {}
+    while True:
+        try:
+            with torch.serialization.safe_globals([(stand_in, name) for name, stand_in in stand_ins.items()]):
+                return torch.load(path, weights_only=True, **options)
+        except pickle.UnpicklingError as error:
+            name = refused_name(error)
+            if name is None or name in stand_ins or len(stand_ins) == MOST_CLASSES:
+                raise
+            stand_ins[name] = type('LeftOut', (LeftOut,), {})
 
 
-class _TensorUnpickler(pickle.Unpickler):
-    def find_class(self, module: str, name: str) -> object:
-        if (module, name) in _TENSOR_PARTS or (
-            module == 'torch' and isinstance(getattr(torch, name, None), torch.dtype)
-        ):
-            return super().find_class(module, name)
-        return type(name, (LeftOut,), {'__module__': module})
-
-
-def _load(file, **options) -> object:
-    return _TensorUnpickler(file, **options).load()
-
-
-# In the place of Python's pickle module: torch.load(..., weights_only=False, pickle_module=TENSORS_ONLY).
-TENSORS_ONLY = SimpleNamespace(__name__='tensors_only', Unpickler=_TensorUnpickler, load=_load)
+def refused_name(error: pickle.UnpicklingError) -> str | None:
+    """The class or function that torch's reader of weights refused, with its module; None where that was not it."""
+    match = re.search(r'Unsupported global: GLOBAL (\S+) was not an allowed global', str(error))
+    if match is None:
+        return None
+    return match[1] if '.' in match[1] else f'builtins.{match[1]}'

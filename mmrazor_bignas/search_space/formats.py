@@ -55,7 +55,7 @@ def from_mmrazor(content: Mapping, source: str) -> dict:
         raise InputError(f"{source}: unknown mutable {unknown[0]!r} in MMRazor's subnet; known: {aliases[:7]} ...")
     shape = chosen[MMRAZOR_RESOLUTION]
     sides = shape if isinstance(shape, (list, tuple)) else [shape]
-    if len(set(map(str, sides))) != 1:
+    if len(sides) > 2 or len(set(map(str, sides))) != 1:
         raise InputError(f'{source}: {MMRAZOR_RESOLUTION} is {shape!r}; expected a square, e.g. [224, 224]')
     rows = {
         ours: [chosen[mmrazor_stage_alias(stage, theirs)] for stage in order]

@@ -86,7 +86,12 @@ class SubnetSpec:
         Args:
             form: Whose: ``'mmrazor_bignas'`` (a row per line), ``'mmrazor'`` (``alias: {chosen: value}``) or
                 ``'attentivenas'`` (a dict on one line).
+
+        Raises:
+            InputError: The form is unknown.
         """
+        if form not in WRITERS:
+            raise InputError(f'to_yaml: form is {form!r}; expected one of {list(WRITERS)}')
         return WRITERS[form](self.to_dict())
 
 

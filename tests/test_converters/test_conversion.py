@@ -1,15 +1,21 @@
 """Other projects' supernets: every tensor is accounted for, and the logits are theirs."""
 
 import argparse
+import contextlib
 import json
 import os
+import random
+import subprocess
+import tarfile
 from dataclasses import replace
 
+import numpy as np
 import parity
 import pytest
 import reference_network
 import torch
 from conftest import ROOT
+from mmengine.logging import HistoryBuffer
 from tiny_imagenet import SUPERNET
 
 from mmrazor_bignas import get_subnet
@@ -188,33 +194,109 @@ def test_get_subnet_from_a_converted_checkpoint(run, checkpoint, tmp_path):
 # Pickled objects
 
 
-class Command:
-    """Runs a command when it is unpickled the usual way."""
-
-    def __init__(self, command):
-        self.command = command
-
-    def __reduce__(self):
-        return os.system, (self.command,)
+def official():
+    return in_form(parity.official_state(), 'attentivenas', [])
 
 
 @pytest.mark.parametrize('legacy', [False, True])
-def test_pickled_objects_are_refused_or_left_out_but_never_run(run, tmp_path, legacy):
-    path, trace = tmp_path / 'official.pth.tar', tmp_path / 'trace'
-    content = {
-        **in_form(parity.official_state(), 'attentivenas', []),
-        'args': argparse.Namespace(lr=0.1, sizes=[1, 2]),
-        'best': Command(f'touch {trace}'),
-        'when': {Command(f'touch {trace}')},
-    }
-    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
-    with pytest.raises(InputError, match=r'official.pth.tar: .* pickled objects .*--skip-pickled'):
+def test_pickled_objects_are_refused_or_left_out(run, tmp_path, legacy):
+    path = tmp_path / 'official.pth.tar'
+    history = HistoryBuffer([1.0, 2.0], [1, 1])  # as mmengine's checkpoints have them
+    beside = {'args': argparse.Namespace(lr=0.1, sizes=[1, 2]), 'best': np.float64(1.0), 'losses': {'loss': history}}
+    torch.save({**official(), **beside}, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match=r'official\.pth\.tar: .* pickled objects .*--skip-pickled'):
         run(path)
     written = run(path, 'attentivenas', '--skip-pickled')
-    assert not trace.exists()
-    torch.save(in_form(parity.official_state(), 'attentivenas', []), path)
+    torch.save(official(), path)
     plain = run(path)
     assert all(torch.equal(value, plain['state_dict'][key]) for key, value in written['state_dict'].items())
+
+
+class Calls:
+    """Calls something when it is unpickled the usual way, and sets its state afterwards."""
+
+    def __init__(self, *reduced):
+        self.reduced = reduced
+
+    def __reduce__(self):
+        return self.reduced
+
+
+class Evil(torch.nn.Module):
+    """A TorchScript module that writes a file when it is loaded."""
+
+    def __init__(self, trace: str):
+        super().__init__()
+        self.trace = trace
+
+    @torch.jit.export
+    def __getstate__(self):
+        return (self.trace, self.training)
+
+    @torch.jit.export
+    def __setstate__(self, state: tuple[str, bool]) -> None:
+        self.trace, self.training = state
+        torch.save(torch.ones(1), self.trace)
+
+    def forward(self, x):
+        return x
+
+
+def attacks(trace):
+    """Contents of a checkpoint that would leave a file behind if anything of it ran."""
+    command = f'touch {trace}'
+    yield 'a command', Calls(os.system, (command,))
+    yield 'a command by another way', Calls(subprocess.call, (command,))
+    yield 'eval', Calls(eval, (f'open({str(trace)!r}, "w")',))
+    yield 'a file', Calls(open, (str(trace), 'w'))
+    yield 'what a function of torch is', Calls(torch._utils._rebuild_tensor, (), {'__name__': 'owned'})
+
+
+@pytest.mark.parametrize('legacy', [False, True])
+def test_nothing_of_a_file_runs(run, tmp_path, legacy):
+    path, trace = tmp_path / 'evil.pth', tmp_path / 'trace'
+    for name, attack in attacks(trace):
+        torch.save({**official(), 'beside': attack}, path, _use_new_zipfile_serialization=not legacy)
+        for options in ([], ['--skip-pickled']):
+            with contextlib.suppress(InputError):
+                run(path, 'attentivenas', *options)
+            assert not trace.exists(), name
+    assert torch._utils._rebuild_tensor.__name__ == '_rebuild_tensor'
+
+
+def test_other_archives_are_refused_unread(run, tmp_path):
+    trace, path = tmp_path / 'trace', tmp_path / 'script.pth'
+    torch.jit.script(Evil(str(trace))).save(str(path))
+    with contextlib.suppress(OSError):
+        trace.unlink()
+    tar = tmp_path / 'old.pth'
+    with tarfile.open(tar, 'w') as archive:
+        fifo = tarfile.TarInfo('storages')
+        fifo.type = tarfile.FIFOTYPE  # reading it would hang
+        archive.addfile(fifo)
+    for source, message in ((path, 'a TorchScript archive'), (tar, 'a tar archive')):
+        for options in ([], ['--skip-pickled']):
+            with pytest.raises(InputError, match=message):
+                run(source, 'attentivenas', *options)
+    assert not trace.exists()
+
+
+def test_damaged_files_are_one_message(run, tmp_path):
+    """Whatever bytes are changed: the weights, or an InputError."""
+    rng = random.Random(0)
+    for legacy in (False, True):
+        path = tmp_path / 'whole.pth'
+        content = {'state_dict': {'module.a': torch.ones(3)}, 'args': argparse.Namespace(lr=1), 'epoch': 3}
+        torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+        whole = path.read_bytes()
+        for _ in range(150):
+            damaged = bytearray(whole)
+            for _ in range(rng.randint(1, 4)):
+                damaged[rng.randrange(len(damaged))] = rng.randrange(256)
+            path.write_bytes(damaged)
+            for skip in (False, True):
+                with contextlib.suppress(InputError):
+                    read_tensors(path, skip)
 
 
 def test_half_precision_and_parameters_are_read(run, reduced, tmp_path):
@@ -252,6 +334,7 @@ EMA = f'module.ema.{ATTENTIVENAS.anchor}'
         ({PROJECT: (9, 48, 1, 1)}, ['another search space', 'is (9, 48, 1, 1); expected (8, 48, 1, 1)']),
         ({PROJECT: (6, 48, 1, 1)}, ['one subnet of AttentiveNAS', 'is (6, 48, 1, 1); expected (8, 48, 1, 1)']),
         ({PROJECT: (3,)}, ['is (3,); expected (8, 48, 1, 1)']),
+        ({'module.blocks.0.mutable.weight': (2,)}, ['unknown: module.blocks.0.mutable.weight', 'but not whole']),
         ({EMA: (3,)}, ['several networks', "'module.ema.'"]),
     ],
 )
@@ -263,6 +346,23 @@ def test_differences_are_listed(run, tmp_path, change, messages):
     assert str(error.value).startswith(f'{path}: ')
     assert all(message in str(error.value) for message in messages)
     assert not (tmp_path / 'out.pth').exists()
+
+
+@pytest.mark.parametrize(
+    ('value', 'message'),
+    [
+        (torch.full((8, 48, 1, 1), torch.nan), 'has values that are not finite'),
+        (torch.ones(8, 48, 1, 1, dtype=torch.int8), r'is torch\.int8; expected floating point'),
+        (torch.ones(8, 48, 1, 1, dtype=torch.bool), r'is torch\.bool; expected floating point'),
+        (torch.ones(8, 48, 1, 1, dtype=torch.complex64), r'is torch\.complex64; expected floating point'),
+        (torch.ones(8, 48, 1, 1, device='meta'), r'.* on meta; expected plain numbers'),
+        (torch.ones(8, 48, 1, 1).to_sparse(), r'is torch\.sparse_coo.*expected plain numbers'),
+    ],
+)
+def test_numbers_that_cannot_be_weights_are_listed(reduced, value, message):
+    state = broken({})['state_dict'] | {PROJECT: value}
+    with pytest.raises(InputError, match=f'numbers: {PROJECT} {message}'):
+        convert(state, ATTENTIVENAS, reduced, 'file')
 
 
 def test_every_difference_is_listed_not_the_first_few(run, tmp_path):
@@ -293,21 +393,28 @@ def test_other_kinds_of_checkpoint_are_named(run, tmp_path, reduced):
 
 def test_files_that_are_no_checkpoint(run, tmp_path, checkpoint):
     path, project = checkpoint
-    half, text, other = tmp_path / 'half.pth', tmp_path / 'text.pth', tmp_path / 'other.pth'
+    half, text, other, numbered = (tmp_path / f'{name}.pth' for name in ('half', 'text', 'other', 'numbered'))
     half.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     text.write_text('resolution: 192\n')
     torch.save({'model': {'a': 1}, 'optimizer': {}}, other)
+    torch.save({0: torch.zeros(2)}, numbered)
     for source, message in (
         (half, 'half.pth: unreadable or cut off'),
         (text, 'text.pth: not a checkpoint'),
         (tmp_path, 'is a folder, not checkpoint file'),
         (tmp_path / 'none.pth', 'no such checkpoint file'),
+        (numbered, r'numbered\.pth: its state_dict does not map names to tensors'),
         (other, r"other.pth: has no state_dict; found \['model', 'optimizer'\]"),
     ):
         for options in ([], ['--skip-pickled']):
             with pytest.raises(InputError, match=message):
                 run(source, project, *options)
-    for out, message in ((path, 'is what is read'), (tmp_path, 'is a folder')):
+    os.mkfifo(tmp_path / 'fifo')
+    for out, message in (
+        (path, 'is what is read'),
+        (tmp_path, 'is a folder'),
+        (tmp_path / 'fifo', 'is no regular file'),
+    ):
         with pytest.raises(InputError, match=message):
             run(path, project, out=out)
 

@@ -172,7 +172,7 @@ def test_translations_are_whole_pixels_as_torchvisions(side):
 
 
 def v0_images(name: str, level: float, image: Image.Image, look: dict) -> set[bytes]:
-    """What TensorFlow's EfficientNet makes of a magnitude: the formulas written out, torchvision for the pixels."""
+    """What AttentiveNAS makes of a magnitude, in whole pixels: its formulas, and torchvision for the pixels."""
     height, width = image.height, image.width
     straight = {'angle': 0.0, 'scale': 1.0}
 
@@ -484,7 +484,10 @@ GOOD = ('Rotate', 0.5, 3)
         ({'magnitude_std': -0.5}, ['magnitude_std is -0.5; expected a number of 0 or more']),
         ({'magnitude_std': '0.5'}, ["magnitude_std is '0.5'"]),
         ({'magnitude_std': math.inf}, ['magnitude_std is inf']),
-        ({'fill': 128}, ['fill is 128; expected red, green and blue as integers from 0 to 255, or None for black']),
+        (
+            {'fill': 128},
+            ['fill is 128; expected red, green and blue as integers from 0 to 255'],
+        ),
         ({'fill': (1, 2)}, ['fill is (1, 2)']),
         ({'fill': (0, 0, 256)}, ['fill is (0, 0, 256)']),
         ({'fill': (0, -1, 0)}, ['fill is (0, -1, 0)']),

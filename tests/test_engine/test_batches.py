@@ -19,6 +19,9 @@ AUGMENTED = {
 }
 
 
+UNEVEN = {'type': 'RandomChoiceResize', 'scales': [(8, 8), (8, 16), (16, 8)]}
+
+
 @pytest.fixture(autouse=True)
 def _scope():
     init_default_scope('mmcls')
@@ -106,6 +109,8 @@ def test_no_batch_of_one_image():
         ({'sampler': {'type': 'DefaultSampler'}}, r"\['sampler'\] cannot be set"),
         ({'batch_size': 0}, 'batch_size is 0'),
         ({'collate_fn': {'type': 'stack'}}, "collate_fn is {'type': 'stack'}; expected .*default_collate"),
+        ({'collate_fn': 'default_collate'}, "collate_fn is 'default_collate'; expected"),
+        ({'collate_fn': None}, 'collate_fn is None; expected'),
         ({'collate_fn': {'type': 'default_collate', 'x': 1}}, "collate_fn is .*'x': 1"),
         ({'num_images': 1}, 'calibrate_sample_num is 1; expected 2'),
         ({'num_images': 0}, 'calibrate_sample_num is 0; expected 2'),
@@ -127,3 +132,10 @@ def test_bad_options(options, message):
 def test_a_data_set_that_cannot_be_read_is_named(dataset, message):
     with pytest.raises(InputError, match=message):
         FixedBatches(dataset, batch_size=16)
+
+
+def test_images_of_different_sizes_are_not_stacked():
+    uneven = {'type': 'mmrazor_bignas.Digits', 'pipeline': [UNEVEN, {'type': 'PackClsInputs'}]}
+    batches = FixedBatches(uneven, 16, num_images=16, collate_fn={'type': 'default_collate'})
+    with pytest.raises(InputError, match=r'sizes \[.*\(3, 8, .*cannot be stacked; resize or crop them'):
+        list(batches)

@@ -113,6 +113,7 @@ def changed(**changes):
         ({'neck__width': {'chosen': 1}}, "unknown mutable 'neck.width'"),
         ({'backbone__first_channels': 16}, 'backbone.first_channels is 16; expected MMRazor'),
         ({'input_shape': {'chosen': [192, 224]}}, r'input_shape is \[192, 224\]; expected a square'),
+        ({'input_shape': {'chosen': [192] * 3}}, r'input_shape is \[192, 192, 192\]; expected a square'),
         ({'input_shape': {'chosen': []}}, r'input_shape is \[\]; expected a square'),
         ({'backbone__layers__3__depth': {'chosen': 'deep'}}, r"depth is \[1, 3, 'deep'"),
     ],
@@ -127,3 +128,8 @@ def test_a_subnet_of_another_space_names_the_gene(imagenet_space, tmp_path):
     path.write_text(yaml.safe_dump(changed(backbone__layers__5__out_channels={'chosen': 136})))
     with pytest.raises(InputError, match=r'mine.yaml: width\[5\] \(mb5\) is 136, outside .* \[112, 120, 128\]'):
         find_subnet(path, imagenet_space)
+
+
+def test_an_unknown_form_is_refused():
+    with pytest.raises(InputError, match=r"form is 'ofa'; expected one of \['mmrazor_bignas'"):
+        A0.to_yaml('ofa')

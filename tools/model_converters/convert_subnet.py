@@ -9,6 +9,8 @@ from pathlib import Path
 from mmrazor_bignas.api import DEFAULT_CONFIG
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import SearchSpace, estimate, resolve
 from mmrazor_bignas.search_space.formats import WRITERS
 from mmrazor_bignas.search_space.lookup import find_subnet
@@ -27,8 +29,10 @@ def main(args: argparse.Namespace) -> None:
     architecture = load_config(args.config).algorithm.architecture
     space = SearchSpace.from_dict(architecture.backbone.search_space)
     subnet = find_subnet(args.subnet, space)
+    if Path(args.out).exists() and not Path(args.out).is_file():
+        raise InputError(f'{args.out}: is no regular file; name a file to write')
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    Path(args.out).write_text(subnet.to_yaml(args.to))
+    write_atomically(args.out, lambda file: file.write(subnet.to_yaml(args.to).encode()))
     cost = estimate(resolve(space, subnet), architecture.head.num_classes)
     print(f'{args.out}: {args.subnet} for {args.to}; {cost.flops:,} FLOPs, {cost.params:,} params')
 

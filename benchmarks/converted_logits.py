@@ -1,6 +1,6 @@
 """Largest deviation of converted weights' logits from reference logits, relative to the largest logit.
 
-PYTHONPATH=tests python benchmarks/parity.py
+PYTHONPATH=tests python benchmarks/converted_logits.py
 
 In the reduced space against stored outputs of an independent implementation; in the full space, with made-up weights,
 against tests/reference_network.py. Both for checkpoints with AttentiveNAS's and with MMRazor's names.
