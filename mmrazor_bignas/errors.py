@@ -13,5 +13,9 @@ class TrainingDiverged(UserError, RuntimeError):
     """The loss is no longer a finite number; the message names subnet, iteration and the last good checkpoint."""
 
 
+class SearchFailed(UserError, RuntimeError):
+    """Candidates cannot be evaluated; the message says what the last one failed with."""
+
+
 class StorageError(UserError, OSError):
     """A file could not be written; the message names it and says what is untouched."""

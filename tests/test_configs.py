@@ -91,7 +91,7 @@ def test_the_recipe_of_the_supernet():
 
 def test_search_and_subnet_settings():
     search, subnet = load_config(ROOT / SEARCH), load_config(ROOT / SUBNET)
-    assert (search.val_cfg.generations, search.val_cfg.strategy.population) == (20, 50)
+    assert (search.val_cfg.generations, search.val_cfg.strategy.population) == (20, 100)
     assert search.val_cfg.constraints.flops == (0, 700e6)
     assert search.val_dataloader.batch_size == 128
     assert subnet.test_dataloader.batch_size == 256

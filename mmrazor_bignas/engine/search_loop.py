@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Mapping, Sequence
-from functools import lru_cache
 from itertools import chain
 from pathlib import Path
 
@@ -20,14 +20,15 @@ from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
 from mmrazor_bignas.engine.loops import calibration_batches
 from mmrazor_bignas.engine.progress import track
 from mmrazor_bignas.engine.storage import write_atomically
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.errors import InputError, SearchFailed, UserError
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
-from mmrazor_bignas.search import Constraints, History
-from mmrazor_bignas.search_space import SubnetSpec
+from mmrazor_bignas.search import BEFORE, Constraints, History
+from mmrazor_bignas.search_space import CostTable, SubnetSpec
 
 HISTORY = 'search_history.jsonl'
 BEST_YAML = 'best_subnet.yaml'
 BEST_CHECKPOINT = 'best_subnet.pth'
+MOST_FAILURES = 3
 
 
 @LOOPS.register_module()
@@ -50,6 +51,8 @@ class SearchLoop(BaseLoop):
         calibrate_sample_num: Images to calibrate each candidate on, the same for all.
         seed: Seed of the choice of calibration images and of their augmentation.
         resume: Go on with the work dir's history.
+        known: Histories of earlier searches, with other constraints or strategies, on the same checkpoint and images:
+            what they evaluated is not evaluated again, and the feasible part of it is told to the strategy at first.
 
     Raises:
         InputError: A number is out of range, a constraint cannot be met, the history is of another search.
@@ -68,20 +71,21 @@ class SearchLoop(BaseLoop):
         calibrate_sample_num: int,
         seed: int = 0,
         resume: bool = False,
+        known: Sequence[str] = (),
     ) -> None:
         if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
             raise InputError(f'search: generations is {generations!r}; expected an integer of 1 or more')
         self.supernet = unwrapped(runner.model).architecture
-        self.cost = lru_cache(maxsize=None)(self.supernet.cost)
         space = self.supernet.search_space
-        self.strategy = TASK_UTILS.build(
-            {**strategy, 'search_space': space, 'constraints': Constraints(space, self.cost, constraints)}
-        )
+        self.cost = CostTable(space, self.supernet.head.num_classes)
+        self.constraints = Constraints(space, self.cost, constraints)
+        self.strategy = TASK_UTILS.build({**strategy, 'search_space': space, 'constraints': self.constraints})
         super().__init__(runner, FixedBatches(**dataloader))
         self.evaluator = runner.build_evaluator(evaluator)
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed)
         self.generations, self.score = generations, score
-        self.resume = resume
+        self._failed = 0  # in a row
+        self.resume, self.known = resume, [known] if isinstance(known, str) else list(known)
         self._scores_depend_on = {
             'score': score,
             'data': {key: dataloader[key] for key in ('dataset', 'batch_size')},
@@ -95,6 +99,9 @@ class SearchLoop(BaseLoop):
         self.runner.call_hook('before_val')
         self.runner.call_hook('before_val_epoch')
         history = self._open_history()
+        earlier = {subnet: record for subnet, record in history.items() if record['generation'] == BEFORE}
+        if feasible := {s: record['score'] for s, record in earlier.items() if self.constraints.feasible(s)}:
+            self.strategy.tell(feasible)
         for generation in range(self.generations):
             candidates = self.strategy.ask()
             if not candidates:
@@ -119,11 +126,29 @@ class SearchLoop(BaseLoop):
         rounds = [subnets[i : i + world_size] for i in range(0, len(subnets), world_size)]
         for candidates in track(rounds, f'generation {generation + 1}/{self.generations}', len(rounds)):
             mine = candidates[rank : rank + 1]
-            records = [(subnet, {'generation': generation, **self._record(subnet)}) for subnet in mine]
+            records = [(subnet, {'generation': generation, **self._record_or_error(subnet)}) for subnet in mine]
             for subnet, record in chain.from_iterable(all_gather_object(records)):
                 history[subnet] = record
                 if self._file is not None:
                     self._file.add(subnet, record)
+                self._failed = self._failed + 1 if 'error' in record else 0
+                if self._failed == MOST_FAILURES:
+                    raise SearchFailed(
+                        f'the evaluation of {MOST_FAILURES} candidates in a row failed, the last with '
+                        f'{record["error"]}; all are in {HISTORY}. --resume does not try them again'
+                    )
+
+    def _record_or_error(self, subnet: SubnetSpec) -> dict:
+        """What a candidate scored; where its evaluation failed, NaN and why."""
+        try:
+            return self._record(subnet)
+        except UserError:
+            raise
+        except Exception as error:  # out of memory, most often: other candidates may be fine
+            message = f'{type(error).__name__}: {error}'
+            self.runner.logger.warning(f'a candidate could not be evaluated, {message}:\n{subnet.to_yaml()}')
+            cost = self.cost(subnet)
+            return {'score': math.nan, 'metrics': {}, 'flops': cost.flops, 'params': cost.params, 'error': message}
 
     def _record(self, subnet: SubnetSpec) -> dict:
         metrics = measure(extract_calibrated(self.supernet, subnet, self.calibration), self.dataloader, self.evaluator)
@@ -144,6 +169,8 @@ class SearchLoop(BaseLoop):
                 **self._scores_depend_on,
             }
             self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
+            for path in self.known:
+                self._file.take_over(path)
             for note in self._file.notes:
                 self.runner.logger.warning(note)
             if self._file.records:

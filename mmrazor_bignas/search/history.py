@@ -11,6 +11,8 @@ from mmrazor_bignas.errors import InputError, StorageError
 from mmrazor_bignas.search_space import SubnetSpec
 
 FORMAT = 'mmrazor_bignas search history 1'
+# The generation of a record that came from another search's history.
+BEFORE = -1
 
 
 class History:
@@ -51,6 +53,26 @@ class History:
         self._append({**record, 'subnet': subnet.to_dict()})
         self.records[subnet] = dict(record)
 
+    def take_over(self, path: str | Path) -> None:
+        """Add the scores that an earlier search's history knows and this one does not, as of generation :data:`BEFORE`.
+
+        Raises:
+            InputError: As :func:`read_history`, or the scores there depend on something else than here.
+        """
+        path = Path(path)
+        known = read_history(path)
+        taken = {s: record for s, record in known.items() if s not in self.records and 'error' not in record}
+        with path.open('rb') as file:
+            self._check_header(path, _header(path, file.readline()), 'name a history of the same')
+        for subnet, record in taken.items():
+            self.add(subnet, {**record, 'generation': BEFORE})
+        self.notes.append(f'took over {len(taken)} candidates from {path}')
+
+    def _check_header(self, path: Path, header: Mapping, advice: str) -> None:
+        keys = [key for key in {**self._header, **header} if header.get(key) != self._header.get(key)]
+        if keys:
+            raise InputError(f'{path}: the history of another search: {keys} differ; {advice}')
+
     def _append(self, line: Mapping) -> None:
         try:
             with open(self.path, 'ab') as file:
@@ -72,12 +94,7 @@ class History:
             os.truncate(self.path, 0)
             self._append(self._header)
             return
-        header = _header(self.path, first)
-        if header != self._header:
-            keys = [key for key in {**self._header, **header} if header.get(key) != self._header.get(key)]
-            raise InputError(
-                f'{self.path}: the history of another search: {keys} differ; search without --resume, or elsewhere'
-            )
+        self._check_header(self.path, _header(self.path, first), 'search without --resume, or elsewhere')
         self.records = dict(_record(self.path, number, line) for number, line in enumerate(lines, 2))
         if half:
             self.notes.append(f'{self.path}: dropped a half-written last line; its candidate is evaluated again')

@@ -1,5 +1,6 @@
 """What can be chosen, what was chosen, what it means and what it costs. No torch."""
 
+from mmrazor_bignas.search_space.cost_table import CostTable
 from mmrazor_bignas.search_space.estimator import CONVENTION, Cost, estimate, extreme_subnets
 from mmrazor_bignas.search_space.net_spec import BlockSpec, ConvSpec, NetSpec, envelope, make_divisible, resolve
 from mmrazor_bignas.search_space.space import Gene, SearchSpace, Stage
@@ -11,6 +12,7 @@ __all__ = [
     'BlockSpec',
     'ConvSpec',
     'Cost',
+    'CostTable',
     'Gene',
     'NetSpec',
     'SearchSpace',

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 
-from mmrazor_bignas.search_space.net_spec import NetSpec
+from mmrazor_bignas.search_space.net_spec import ConvSpec, NetSpec
 from mmrazor_bignas.search_space.space import SearchSpace
 from mmrazor_bignas.search_space.subnet import SubnetSpec
 
@@ -28,17 +28,29 @@ class Cost:
     flops: int
     params: int
 
+    def __add__(self, other: Cost) -> Cost:
+        return Cost(self.flops + other.flops, self.params + other.params)
+
 
 def estimate(net: NetSpec, num_classes: int) -> Cost:
     """The cost of a network with a linear classifier of ``num_classes`` outputs."""
-    flops = net.out_channels * num_classes
-    params = (net.out_channels + 1) * num_classes
-    for conv, side, has_bn in net.convs():
+    return convs_cost(net.convs()) + classifier_cost(net.out_channels, num_classes)
+
+
+def convs_cost(convs: Iterable[tuple[ConvSpec, int, bool]]) -> Cost:
+    """The cost of convolutions, each with its output side length and whether batch normalisation follows."""
+    flops = params = 0
+    for conv, side, has_bn in convs:
         out, in_per_group, kernel, _ = conv.weight_shape
         weights = out * in_per_group * kernel * kernel
         flops += weights * side * side
         params += weights + out * (conv.bias + 2 * has_bn)
     return Cost(flops, params)
+
+
+def classifier_cost(in_features: int, num_classes: int) -> Cost:
+    """The cost of a linear layer with bias."""
+    return Cost(in_features * num_classes, (in_features + 1) * num_classes)
 
 
 def extreme_subnets(space: SearchSpace, cost: Callable[[SubnetSpec], float]) -> tuple[SubnetSpec, SubnetSpec]:

@@ -70,6 +70,26 @@ class BlockSpec:
         """Whether the shortcut is the identity."""
         return self.depthwise.stride == 1 and self.shortcut is None
 
+    def out_side(self, side: int) -> int:
+        """Side length of the output for an input of the given side length."""
+        return self.depthwise.out_side(side)
+
+    def convs(self, side: int) -> Iterator[tuple[ConvSpec, int, bool]]:
+        """Every convolution with its output side length in pixels and whether batch normalisation follows.
+
+        Args:
+            side: Side length of the input.
+        """
+        if self.expand:
+            yield self.expand, side, True
+        side = self.out_side(side)
+        yield self.depthwise, side, True
+        for conv in self.se or ():
+            yield conv, 1, False
+        yield self.project, side, True
+        if self.shortcut:
+            yield self.shortcut, side, False
+
 
 @dataclass(frozen=True)
 class NetSpec:
@@ -91,15 +111,8 @@ class NetSpec:
         side = self.stem.out_side(self.resolution)
         yield self.stem, side, True
         for block in (block for stage in self.stages for block in stage):
-            if block.expand:
-                yield block.expand, side, True
-            side = block.depthwise.out_side(side)
-            yield block.depthwise, side, True
-            for conv in block.se or ():
-                yield conv, 1, False
-            yield block.project, side, True
-            if block.shortcut:
-                yield block.shortcut, side, False
+            yield from block.convs(side)
+            side = block.out_side(side)
         yield self.head_expand, side, True
         yield self.head_mix, 1, False
 
@@ -118,19 +131,33 @@ def resolve(space: SearchSpace, subnet: SubnetSpec) -> NetSpec:
     stem_width, *stage_widths, head_width = subnet.width
     stages, in_width = [], stem_width
     for i, (stage, width) in enumerate(zip(space.stages, stage_widths, strict=True)):
-        blocks = []
-        for j in range(subnet.depth[i]):
-            stride = stage.stride if j == 0 else 1
-            blocks.append(_block(stage, in_width, width, subnet.kernel_size[i], subnet.expand_ratio[i], stride))
-            in_width = width
-        stages.append(tuple(blocks))
+        rows = (subnet.depth[i], subnet.kernel_size[i], subnet.expand_ratio[i])
+        stages.append(stage_blocks(stage, in_width, width, *rows))
+        in_width = width
     return NetSpec(
-        resolution=subnet.resolution,
-        stem=ConvSpec(3, stem_width, kernel_size=3, stride=2),
-        stages=tuple(stages),
-        head_expand=ConvSpec(in_width, HEAD_EXPANSION * in_width),
-        head_mix=ConvSpec(HEAD_EXPANSION * in_width, head_width),
+        subnet.resolution,
+        stem_conv(stem_width),
+        tuple(stages),
+        *head_convs(in_width, head_width),
     )
+
+
+def stem_conv(width: int) -> ConvSpec:
+    """The first convolution."""
+    return ConvSpec(3, width, kernel_size=3, stride=2)
+
+
+def head_convs(in_width: int, width: int) -> tuple[ConvSpec, ConvSpec]:
+    """The convolutions around the global pooling: to more channels, then to the classifier's features."""
+    return ConvSpec(in_width, HEAD_EXPANSION * in_width), ConvSpec(HEAD_EXPANSION * in_width, width)
+
+
+def stage_blocks(
+    stage: Stage, in_width: int, width: int, depth: int, kernel_size: int, expand_ratio: int
+) -> tuple[BlockSpec, ...]:
+    """The blocks of a stage, from input to output; the first one may stride and change the width."""
+    first = _block(stage, in_width, width, kernel_size, expand_ratio, stage.stride)
+    return (first, *[_block(stage, width, width, kernel_size, expand_ratio, 1)] * (depth - 1))
 
 
 def envelope(space: SearchSpace) -> NetSpec:

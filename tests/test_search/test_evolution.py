@@ -237,12 +237,12 @@ def test_constraints_that_exclude_each_other_are_refused(evolution):
 @pytest.mark.parametrize('value', [0, -1, 2.0, True, '8'])
 @pytest.mark.parametrize('name', ['population', 'parents'])
 def test_numbers_of_subnets_are_positive_integers(evolution, name, value):
-    with pytest.raises(InputError, match=f'evolution: {name} is {value!r}; expected an integer of 1 or more'):
+    with pytest.raises(InputError, match=f'Evolution: {name} is {value!r}; expected an integer of 1 or more'):
         evolution(**{name: value})
 
 
 @pytest.mark.parametrize('value', [2, -0.1, math.nan, '0.1', None])
 @pytest.mark.parametrize('name', ['mutation_probability', 'crossover_share'])
 def test_probabilities_are_0_to_1(evolution, name, value):
-    with pytest.raises(InputError, match=f'evolution: {name} is {value!r}; expected 0 to 1'):
+    with pytest.raises(InputError, match=f'Evolution: {name} is {value!r}; expected 0 to 1'):
         evolution(**{name: value})

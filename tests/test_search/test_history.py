@@ -192,3 +192,35 @@ def test_a_broken_record_is_named(written, path, tiny_space, read, key, value, m
 def test_a_missing_history_is_named(path):
     with pytest.raises(InputError, match=r'search_history\.jsonl: no such history'):
         read_history(path)
+
+
+# Taking over
+
+
+def test_what_an_earlier_search_knows_is_taken_over(written, path, tiny_space, tmp_path):
+    known = read_history(path)
+    other = History(tmp_path / 'other.jsonl', SEARCH, resume=False)
+    other.take_over(path)
+    assert {s: {**r, 'generation': None} for s, r in other.records.items()} == {
+        s: {**r, 'generation': None} for s, r in known.items()
+    }
+    assert {record['generation'] for record in other.records.values()} == {-1}
+    assert other.notes == [f'took over {len(known)} candidates from {path}']
+    other.take_over(path)
+    assert len(read_history(tmp_path / 'other.jsonl')) == len(known)
+
+
+def test_failures_are_not_taken_over(path, tiny_space, tmp_path):
+    earlier = History(path, SEARCH, resume=False)
+    earlier.add(tiny_space.smallest, {'generation': 0, 'score': 1.0, 'flops': 1, 'params': 1})
+    earlier.add(tiny_space.largest, {'generation': 0, 'score': math.nan, 'flops': 1, 'params': 1, 'error': 'memory'})
+    other = History(tmp_path / 'other.jsonl', SEARCH, resume=False)
+    other.take_over(path)
+    assert list(other.records) == [tiny_space.smallest]
+
+
+def test_the_scores_of_another_checkpoint_are_not_taken_over(written, path, tmp_path):
+    other = History(tmp_path / 'other.jsonl', {**SEARCH, 'checkpoint': 'another'}, resume=False)
+    with pytest.raises(InputError, match=r"the history of another search: \['checkpoint'\] differ; name a history"):
+        other.take_over(path)
+    assert other.records == {}

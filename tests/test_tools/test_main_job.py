@@ -68,6 +68,29 @@ def test_the_history_of_another_checkpoint_is_refused(imagenet, trained, searche
     assert "the history of another search: ['checkpoint'] differ" in error
 
 
+def test_a_finished_search_seeds_another_with_another_budget(imagenet, trained, searched, tmp_path):
+    known = read_history(searched.work_dir / 'search_history.jsonl')
+    budget = sorted(record['flops'] for record in known.values())[1]  # that of two of the four
+    options = [
+        *SEARCH_OPTIONS,
+        f'val_cfg.known=[{searched.work_dir / "search_history.jsonl"}]',
+        f'val_cfg.constraints.flops=[0,{budget}]',
+        'val_cfg.generations=1',
+    ]
+    words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--cfg-options', *options]
+    result = run('tools/train.py', SEARCH, *words, cwd=imagenet)
+    assert result.code == 0, result.err[-3000:]
+    assert 'took over 4 candidates from' in result.out
+    records = read_history(tmp_path / 'search_history.jsonl')
+    taken = {subnet: record['score'] for subnet, record in records.items() if record['generation'] == -1}
+    assert taken == {subnet: record['score'] for subnet, record in known.items()}
+    new = [record for record in records.values() if record['generation'] == 0]
+    assert len(new) == 2
+    assert all(record['flops'] <= budget for record in new)
+    best = SubnetSpec.from_yaml(tmp_path / 'best_subnet.yaml')
+    assert records[best]['score'] == max(record['score'] for record in records.values() if record['flops'] <= budget)
+
+
 def metrics_of(imagenet, tmp_path, checkpoint, mutable_cfg, *options, dataset=()) -> dict:
     out = tmp_path / 'metrics.json'
     words = [checkpoint, '--work-dir', tmp_path / 'test', '--eval', 'accuracy', '--out', out, *options, '--cfg-options']

@@ -11,19 +11,13 @@ algorithm = dict(
     distillation=dict(type='mmrazor_bignas.KLDistillation'),
 )
 
-# A search is a validation loop over many subnets: 20 generations of 50 candidates below 700 M multiply-adds.
+# A search is a validation loop over many subnets: 20 generations of 100 candidates below 700 M multiply-adds.
 val_dataloader = dict(batch_size=128, num_workers=5, dataset={{_base_._search_set}})
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SearchLoop',
-    strategy=dict(
-        type='mmrazor_bignas.Evolution',
-        population=50,
-        parents=10,
-        mutation_probability=0.1,
-        crossover_share=0.5,
-        seed=0,
-    ),
+    # Or CoarseToFine, BigNAS's own selection, or RandomSearch.
+    strategy=dict(type='mmrazor_bignas.Evolution', population=100, seed=0),
     generations=20,
     constraints=dict(flops=(0, 700e6)),
     score='accuracy/top1',

@@ -1,0 +1,114 @@
+"""Strategy: ask for candidates, tell their scores. Knows nothing of networks."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from itertools import islice
+from random import Random
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search.constraints import Constraints
+from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
+
+TRIES_PER_CANDIDATE = 50
+# So many tries in a row without a new subnet: what is feasible is known.
+MISSES = 500
+# In a space of at most so many subnets, what tries miss is found by going through all.
+ENUMERABLE = 20_000
+
+# From a generator and the number of tries so far in this generation to a feasible subnet, or None.
+Proposal = Callable[[Random, int], SubnetSpec | None]
+
+
+class Strategy(ABC):
+    """What is asked is a function of the seed and of what was told: replaying the scores replays the search.
+
+    Only feasible subnets are asked for, and none twice.
+
+    Args:
+        search_space: The search space.
+        constraints: Which subnets are feasible.
+        population: Candidates per generation.
+        seed: Seed of every draw.
+
+    Attributes:
+        scores: What was told.
+        generation: How often.
+
+    Raises:
+        InputError: A number is out of its range.
+    """
+
+    def __init__(
+        self, search_space: SearchSpace, constraints: Constraints, population: int = 100, seed: int = 0
+    ) -> None:
+        self._check_count('population', population)
+        self.space, self.constraints = search_space, constraints
+        self.population, self.seed = population, seed
+        self.generation = 0
+        self.scores: dict[SubnetSpec, float] = {}
+
+    @abstractmethod
+    def _proposal(self) -> Proposal:
+        """Where this generation's candidates come from."""
+
+    def ask(self) -> list[SubnetSpec]:
+        """Feasible candidates that were not told yet: ``population`` of them, fewer where the space runs out.
+
+        Raises:
+            InputError: Not one feasible subnet was found (a narrow or contradictory combination of constraints).
+        """
+        rng = Random(f'{self.seed}/{self.generation}')
+        propose = self._proposal()
+        found: dict[SubnetSpec, None] = {}
+        misses = 0
+        for attempt in range(TRIES_PER_CANDIDATE * self.population):
+            subnet = propose(rng, attempt)
+            if subnet is None or subnet in self.scores or subnet in found:
+                misses += 1
+            else:
+                misses, found[subnet] = 0, None
+            if len(found) == self.population or misses == MISSES:
+                break
+        if len(found) < self.population and self.space.size <= ENUMERABLE:
+            left = (s for s in self.space.enumerate() if s not in self.scores and s not in found)
+            found |= dict.fromkeys(islice(filter(self.constraints.feasible, left), self.population - len(found)))
+        if not found and not self.scores:
+            raise InputError(
+                f'constraints: no subnet within {self.constraints.ranges} was found in '
+                f'{TRIES_PER_CANDIDATE * self.population} tries; widen the ranges. The space reaches '
+                f'{self.constraints.cost(self.space.smallest)} to {self.constraints.cost(self.space.largest)}'
+            )
+        return list(found)
+
+    def tell(self, scores: Mapping[SubnetSpec, float]) -> None:
+        """Report the scores (higher is better) of a generation."""
+        self.scores.update(scores)
+        self.generation += 1
+
+    def best(self, count: int = 1) -> list[SubnetSpec]:
+        """The best subnets told so far, best first; of equal ones the cheaper first; NaN is worst."""
+
+        def rank(subnet: SubnetSpec) -> tuple:
+            score = self.scores[subnet]
+            return (
+                math.inf if math.isnan(score) else -score,
+                self.constraints.cost(subnet).flops,
+                self.space.values(subnet),
+            )
+
+        return sorted(self.scores, key=rank)[:count]
+
+    def _anywhere(self, rng: Random) -> SubnetSpec | None:
+        """A random subnet, walked into the constraints."""
+        return self.constraints.repair(self.space.sample(rng), rng)
+
+    def _check_count(self, name: str, value: int) -> None:
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f'{type(self).__name__}: {name} is {value!r}; expected an integer of 1 or more')
+
+    def _check_share(self, name: str, value: float) -> None:
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+            raise InputError(f'{type(self).__name__}: {name} is {value!r}; expected 0 to 1')
