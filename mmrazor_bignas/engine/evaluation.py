@@ -32,6 +32,8 @@ def measure(model: SearchableImageClassifier, batches: FixedBatches, evaluator: 
     Where ranks share the batches, every rank gets the metrics of all images, each counted once.
     """
     model.eval()
+    for metric in evaluator.metrics:
+        metric.results.clear()  # of a model whose evaluation failed half-way
     evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)
     for batch in track(batches, 'evaluate', len(batches)):
         evaluator.process(data_samples=model.test_step(batch), data_batch=batch)

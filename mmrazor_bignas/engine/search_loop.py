@@ -99,7 +99,7 @@ class SearchLoop(BaseLoop):
         self.runner.call_hook('before_val')
         self.runner.call_hook('before_val_epoch')
         history = self._open_history()
-        earlier = {subnet: record for subnet, record in history.items() if record['generation'] == BEFORE}
+        earlier = {subnet: record for subnet, record in history.items() if record.get('generation') == BEFORE}
         if feasible := {s: record['score'] for s, record in earlier.items() if self.constraints.feasible(s)}:
             self.strategy.tell(feasible)
         for generation in range(self.generations):
@@ -142,11 +142,11 @@ class SearchLoop(BaseLoop):
         """What a candidate scored; where its evaluation failed, NaN and why."""
         try:
             return self._record(subnet)
-        except UserError:
+        except (UserError, OSError):  # of the config or the images: no other candidate would fare better
             raise
-        except Exception as error:  # out of memory, most often: other candidates may be fine
-            message = f'{type(error).__name__}: {error}'
-            self.runner.logger.warning(f'a candidate could not be evaluated, {message}:\n{subnet.to_yaml()}')
+        except Exception as error:  # out of memory, most often
+            message = f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
+            self.runner.logger.warning(f'a candidate could not be evaluated:\n{subnet.to_yaml()}', exc_info=True)
             cost = self.cost(subnet)
             return {'score': math.nan, 'metrics': {}, 'flops': cost.flops, 'params': cost.params, 'error': message}
 

@@ -54,3 +54,21 @@ def test_a_score_is_a_function_of_checkpoint_and_subnet(parts, tiny_space):
     second = [logits(subnet) for subnet in reversed(subnets)][::-1]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert all(torch.equal(value, state[key]) for key, value in supernet.state_dict().items())
+
+
+def test_a_failed_measurement_leaves_nothing_to_the_next(parts, tiny_space):
+    supernet, calibration, batches = parts
+    static = extract_calibrated(supernet, tiny_space.largest, calibration)
+    expected = measure(static, batches, Evaluator([Accuracy()]))
+
+    class Broken(list):
+        dataset, world_size = batches.dataset, 1
+
+        def __iter__(self):
+            yield next(iter(batches))
+            raise RuntimeError('out of memory')
+
+    evaluator = Evaluator([Accuracy()])
+    with pytest.raises(RuntimeError, match='out of memory'):
+        measure(static, Broken([0]), evaluator)
+    assert measure(static, batches, evaluator) == expected
