@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import random
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
+from tempfile import gettempdir
 from types import MappingProxyType
 
 import torch
+from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
 from torch.utils.data import DataLoader, Dataset
 
+from mmrazor_bignas.engine.batch_cache import BatchCache
 from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.randomness import seeded
 from mmrazor_bignas.engine.signals import outlive_signals
@@ -61,7 +65,9 @@ class FixedBatches:
         seed: Seed of choice and augmentation.
         rank: This process's share: every ``world_size``-th batch from ``rank`` on.
         world_size: Number of shares; 1 gives every process all batches.
-        cache: Keep the batches in memory after the first pass, up to :data:`CACHE_BYTES`.
+        cache: Keep the batches after the first pass, so that every image is decoded once.
+        cache_bytes: As many bytes of images are kept in memory, the rest in a memory-mapped file.
+        cache_dir: Where that file is; None for the system's folder of temporary files.
         collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` keeps a list of images,
             ``'default_collate'`` stacks images of one size, in the workers.
         **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
@@ -79,6 +85,8 @@ class FixedBatches:
         rank: int = 0,
         world_size: int = 1,
         cache: bool = True,
+        cache_bytes: int = CACHE_BYTES,
+        cache_dir: str | None = None,
         collate_fn: Mapping[str, str] = MappingProxyType({'type': 'pseudo_collate'}),
         **options,
     ) -> None:
@@ -107,27 +115,32 @@ class FixedBatches:
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
             **options,
         )
-        self._cache: list[dict] | None = None
-        self._may_cache = cache
+        self._kept: BatchCache | None = None  # of a whole pass
+        self._new_cache = partial(BatchCache, cache_bytes, cache_dir) if cache else None
 
     def __len__(self) -> int:
         """How many batches this rank gets."""
         return len(self._batches)
 
     def __iter__(self) -> Iterator[dict]:
-        if self._cache is not None:
-            yield from self._cache
+        if self._kept is not None:
+            yield from self._kept
             return
-        kept, size = [], 0
+        cache = self._new_cache() if self._new_cache else None
         for batch in self._loader:
+            if cache is not None:
+                try:
+                    cache.add(batch)
+                except OSError as error:
+                    print_log(
+                        f'images beyond {cache.memory_bytes:,} bytes cannot be kept in {cache.folder or gettempdir()}: '
+                        f'{error.strerror}; they are decoded anew each time. cache_dir= names another folder',
+                        logger='current',
+                        level=logging.WARNING,
+                    )
+                    cache = self._new_cache = None
             yield batch
-            if self._may_cache:
-                kept.append(batch)
-                size += sum(image.nbytes for image in batch['inputs'])
-                if size > CACHE_BYTES:
-                    self._may_cache, kept = False, []
-        if self._may_cache:
-            self._cache = kept
+        self._kept = cache
 
 
 def _collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:

@@ -1,12 +1,16 @@
+import multiprocessing
+import os
 import random
 
 import numpy as np
 import pytest
 import torch
 from mmengine.registry import init_default_scope
+from torch.utils.data import Dataset
 
 from mmrazor_bignas.engine import FixedBatches
 from mmrazor_bignas.engine import batches as batches_module
+from mmrazor_bignas.engine.batch_cache import BatchCache
 from mmrazor_bignas.errors import InputError
 
 AUGMENTED = {
@@ -61,12 +65,84 @@ def test_the_callers_random_state_is_left_alone():
     assert torch.equal(torch.get_rng_state(), states[2])
 
 
-def test_the_second_pass_gives_the_same_with_and_without_memory(monkeypatch):
-    for limit in (batches_module.CACHE_BYTES, 100):
-        monkeypatch.setattr(batches_module, 'CACHE_BYTES', limit)
-        batches = FixedBatches(AUGMENTED, 16, num_images=48)
-        assert same(pixels(batches), pixels(batches))
-        assert same(pixels(batches), pixels(batches))
+class Counted(Dataset):
+    """Counts how often an image is decoded, by any worker."""
+
+    metainfo = {}
+
+    def __init__(self, dataset, counter):
+        self.dataset, self.counter = dataset, counter
+
+    def __getitem__(self, index):
+        with self.counter.get_lock():
+            self.counter.value += 1
+        return self.dataset[index]
+
+    def __len__(self):
+        return len(self.dataset)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """Counts decoded images."""
+    counter = multiprocessing.get_context('fork').Value('i', 0)
+    build = batches_module.build_dataset
+    monkeypatch.setattr(batches_module, 'build_dataset', lambda cfg: Counted(build(cfg), counter))
+    return counter
+
+
+@pytest.mark.parametrize('collate_fn', ['pseudo_collate', 'default_collate'])
+@pytest.mark.parametrize('num_workers', [0, 2])
+@pytest.mark.parametrize('cache_bytes', [2**30, 20_000, 0])  # all in memory, a part, nothing
+def test_every_image_is_decoded_once(decoded, tmp_path, collate_fn, num_workers, cache_bytes):
+    options = {'num_workers': num_workers, 'collate_fn': {'type': collate_fn}}
+    kept = FixedBatches(AUGMENTED, 16, num_images=56, cache_bytes=cache_bytes, cache_dir=str(tmp_path), **options)
+    expected = [list(batch['inputs']) for batch in FixedBatches(AUGMENTED, 16, num_images=56, cache=False, **options)]
+    before = decoded.value
+    for _ in range(3):
+        found = [list(batch['inputs']) for batch in kept]
+        assert all(same(a, b) for a, b in zip(found, expected, strict=True))
+    assert decoded.value - before == 56
+    assert not list(tmp_path.iterdir())  # the file has no name
+    whole = 56 * 3 * 16 * 16
+    assert kept._kept.used + kept._kept.spilled == whole
+    assert kept._kept.used <= cache_bytes
+    assert [len(batch['data_samples']) for batch in kept] == [16, 16, 16, 8]
+
+
+def test_kept_batches_hold_no_file_descriptors(tmp_path):
+    """Where they came from workers; a process has few of them."""
+    batches = FixedBatches(AUGMENTED, 16, num_images=320, num_workers=2, cache_bytes=2**17, cache_dir=str(tmp_path))
+    list(batches)
+    before = len(os.listdir('/proc/self/fd'))
+    assert len(list(batches)) == 20
+    assert 0 < batches._kept.used < 320 * 3 * 16 * 16
+    assert len(os.listdir('/proc/self/fd')) <= before < 320
+
+
+def test_images_of_any_size_and_type_are_kept(tmp_path):
+    cache = BatchCache(0, str(tmp_path))
+    batch = {
+        'inputs': [torch.rand(3, 5), torch.arange(7, dtype=torch.uint8), torch.ones(2, 2, dtype=torch.int64)],
+        'x': 1,
+    }
+    cache.add(batch)
+    (kept,) = cache
+    assert kept['x'] == 1
+    assert all(torch.equal(a, b) and a.dtype == b.dtype for a, b in zip(kept['inputs'], batch['inputs'], strict=True))
+
+
+def test_where_the_disk_is_full_images_are_decoded_anew(decoded, small_disk, monkeypatch):
+    said = []
+    monkeypatch.setattr(batches_module, 'print_log', lambda message, **_: said.append(message))
+    large = {**AUGMENTED, 'pipeline': [{'type': 'Resize', 'scale': (96, 96)}, {'type': 'PackClsInputs'}]}
+    batches = FixedBatches(large, 20, num_images=60, cache_bytes=0, cache_dir=str(small_disk))
+    first = [list(batch['inputs']) for batch in batches]
+    second = [list(batch['inputs']) for batch in batches]
+    assert all(same(a, b) for a, b in zip(first, second, strict=True))
+    assert decoded.value == 120
+    (message,) = said
+    assert f'cannot be kept in {small_disk}: No space left on device' in message
 
 
 @pytest.mark.parametrize('num_workers', [0, 2])
