@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 import numpy as np
 import torch
@@ -25,11 +26,11 @@ class BatchCache:
     def __init__(self, memory_bytes: int, folder: str | None = None) -> None:
         self.memory_bytes, self.folder = memory_bytes, folder
         self.used = self.spilled = 0
-        self._batches: list[dict] = []
+        self._batches: list[Callable[[], dict]] = []
         self._file = None
 
     def __iter__(self) -> Iterator[dict]:
-        return iter(self._batches)
+        return (batch() for batch in self._batches)
 
     def add(self, batch: dict) -> None:
         """Keep a batch.
@@ -44,13 +45,16 @@ class BatchCache:
             self.used += size
             # What a worker gave holds a file descriptor for every tensor, of which a process has few.
             images = [image.clone() if image.is_shared() else image for image in images]
+            kept = partial(list, images)
         else:
-            images = self._on_disk(images)
+            kept = self._on_disk(images)
             self.spilled += size
-        self._batches.append({**batch, 'inputs': images[0] if isinstance(inputs, Tensor) else images})
+        stacked = isinstance(inputs, Tensor)
+        rest = {key: value for key, value in batch.items() if key != 'inputs'}
+        self._batches.append(lambda: {'inputs': kept()[0] if stacked else kept(), **rest})
 
-    def _on_disk(self, images: list[Tensor]) -> list[Tensor]:
-        """The same images, read from the file when they are used."""
+    def _on_disk(self, images: list[Tensor]) -> Callable[[], list[Tensor]]:
+        """Writes the images; maps them into memory each time they are used, since every map holds a file descriptor."""
         if self._file is None:
             self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  open as long as the cache
         start = self._file.seek(0, 2)
@@ -58,9 +62,14 @@ class BatchCache:
         for image, length in zip(images, lengths, strict=True):
             self._file.write(image.contiguous().numpy().tobytes().ljust(length, b'\0'))
         self._file.flush()
-        # One map for the batch: a system allows only so many. Copy on write, since torch's tensors can be written.
-        mapped = torch.from_numpy(np.memmap(self._file, np.uint8, 'c', start, (sum(lengths),)))
-        return [
-            part[: image.nbytes].view(image.dtype).view(image.shape)
-            for part, image in zip(mapped.split(lengths), images, strict=True)
-        ]
+        kinds = [(image.nbytes, image.dtype, image.shape) for image in images]
+
+        def load() -> list[Tensor]:
+            # Copy on write, since torch's tensors can be written.
+            mapped = torch.from_numpy(np.memmap(self._file, np.uint8, 'c', start, (sum(lengths),)))
+            return [
+                part[:size].view(dtype).view(shape)
+                for part, (size, dtype, shape) in zip(mapped.split(lengths), kinds, strict=True)
+            ]
+
+        return load

@@ -96,6 +96,8 @@ class FixedBatches:
             raise InputError(f'data loader: batch_size is {batch_size}; expected 1 or more')
         if num_images is not None and num_images < 2:
             raise InputError(f'calibrate_sample_num is {num_images}; expected 2 or more images')
+        if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
+            raise InputError(f'data loader: cache_bytes is {cache_bytes!r}; expected an integer of 0 or more')
         self.dataset = build_dataset(dataset)
         self.world_size = world_size
         order = list(range(len(self.dataset)))
@@ -133,8 +135,9 @@ class FixedBatches:
                     cache.add(batch)
                 except OSError as error:
                     print_log(
-                        f'images beyond {cache.memory_bytes:,} bytes cannot be kept in {cache.folder or gettempdir()}: '
-                        f'{error.strerror}; they are decoded anew each time. cache_dir= names another folder',
+                        f'images cannot be kept in {cache.folder or gettempdir()}: {error.strerror}; all are decoded '
+                        'anew each time. cache_dir names another folder, and a larger cache_bytes (now '
+                        f'{cache.memory_bytes:,}) keeps more in memory',
                         logger='current',
                         level=logging.WARNING,
                     )

@@ -22,7 +22,7 @@ from mmrazor_bignas.engine.progress import track
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError, SearchFailed, UserError
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
-from mmrazor_bignas.search import BEFORE, Constraints, History
+from mmrazor_bignas.search import BEFORE, Constraints, History, read_known
 from mmrazor_bignas.search_space import CostTable, SubnetSpec
 
 HISTORY = 'search_history.jsonl'
@@ -84,8 +84,10 @@ class SearchLoop(BaseLoop):
         self.evaluator = runner.build_evaluator(evaluator)
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed)
         self.generations, self.score = generations, score
-        self._failed = 0  # in a row
-        self.resume, self.known = resume, [known] if isinstance(known, str) else list(known)
+        self._failed: dict[int, int] = {}  # in a row, by rank
+        self.resume, self.known = resume, [known] if isinstance(known, str) else known
+        if not isinstance(self.known, (list, tuple)) or not all(isinstance(path, str) for path in self.known):
+            raise InputError(f'search: known is {known!r}; expected a list of histories')
         self._scores_depend_on = {
             'score': score,
             'data': {key: dataloader[key] for key in ('dataset', 'batch_size')},
@@ -115,7 +117,10 @@ class SearchLoop(BaseLoop):
                 f'best {self.score} {history[best]["score"]:.4f} at {history[best]["flops"] / 1e6:,.2f} MFLOPs, '
                 f'{history[best]["params"]:,} params'
             )
-        metrics = self._export(self.strategy.best()[0], history)
+        best = self.strategy.best()[0]
+        if math.isnan(history[best]['score']):
+            raise SearchFailed(f'no candidate has a score; {HISTORY} says why')
+        metrics = self._export(best, history)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
         return metrics
@@ -127,22 +132,24 @@ class SearchLoop(BaseLoop):
         for candidates in track(rounds, f'generation {generation + 1}/{self.generations}', len(rounds)):
             mine = candidates[rank : rank + 1]
             records = [(subnet, {'generation': generation, **self._record_or_error(subnet)}) for subnet in mine]
-            for subnet, record in chain.from_iterable(all_gather_object(records)):
+            gathered = list(chain.from_iterable(all_gather_object(records)))
+            for subnet, record in gathered:
                 history[subnet] = record
                 if self._file is not None:
                     self._file.add(subnet, record)
-                self._failed = self._failed + 1 if 'error' in record else 0
-                if self._failed == MOST_FAILURES:
+            for i, (_, record) in enumerate(gathered):  # by rank: one broken device must not spoil its share of all
+                self._failed[i] = self._failed.get(i, 0) + 1 if 'error' in record else 0
+                if self._failed[i] == MOST_FAILURES:
                     raise SearchFailed(
                         f'the evaluation of {MOST_FAILURES} candidates in a row failed, the last with '
-                        f'{record["error"]}; all are in {HISTORY}. --resume does not try them again'
+                        f'{record["error"]}; all are in {HISTORY}, and --resume tries them again'
                     )
 
     def _record_or_error(self, subnet: SubnetSpec) -> dict:
         """What a candidate scored; where its evaluation failed, NaN and why."""
         try:
             return self._record(subnet)
-        except (UserError, OSError):  # of the config or the images: no other candidate would fare better
+        except (UserError, OSError, TypeError, KeyError, AttributeError):  # no other candidate would fare better
             raise
         except Exception as error:  # out of memory, most often
             message = f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
@@ -168,14 +175,19 @@ class SearchLoop(BaseLoop):
                 'search_space': self.supernet.search_space.to_dict(),
                 **self._scores_depend_on,
             }
+            # Read before the own history is moved aside. A resumed search has taken them over already.
+            known = {} if self.resume else {path: read_known(path, search) for path in self.known}
             self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
-            for path in self.known:
-                self._file.take_over(path)
+            for path, records in known.items():
+                self._file.take_over(path, records)
+            for subnet in self._file.records:
+                self.supernet.search_space.validate(subnet, source=str(self._file.path))
             for note in self._file.notes:
                 self.runner.logger.warning(note)
             if self._file.records:
                 self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
-            return dict(self._file.records)
+            # Failed ones are tried again: the reason may be gone.
+            return {subnet: record for subnet, record in self._file.records.items() if 'error' not in record}
 
         return on_first_rank(open_file)
 

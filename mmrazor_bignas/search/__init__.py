@@ -3,8 +3,18 @@
 from mmrazor_bignas.search.coarse_to_fine import CoarseToFine
 from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search.evolution import Evolution
-from mmrazor_bignas.search.history import BEFORE, History, read_history
+from mmrazor_bignas.search.history import BEFORE, History, read_history, read_known
 from mmrazor_bignas.search.random_search import RandomSearch
 from mmrazor_bignas.search.strategy import Strategy
 
-__all__ = ['BEFORE', 'CoarseToFine', 'Constraints', 'Evolution', 'History', 'RandomSearch', 'Strategy', 'read_history']
+__all__ = [
+    'BEFORE',
+    'CoarseToFine',
+    'Constraints',
+    'Evolution',
+    'History',
+    'RandomSearch',
+    'Strategy',
+    'read_history',
+    'read_known',
+]

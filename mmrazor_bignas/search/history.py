@@ -53,25 +53,12 @@ class History:
         self._append({**record, 'subnet': subnet.to_dict()})
         self.records[subnet] = dict(record)
 
-    def take_over(self, path: str | Path) -> None:
-        """Add the scores that an earlier search's history knows and this one does not, as of generation :data:`BEFORE`.
-
-        Raises:
-            InputError: As :func:`read_history`, or the scores there depend on something else than here.
-        """
-        path = Path(path)
-        known = read_history(path)
+    def take_over(self, path: str | Path, known: Mapping[SubnetSpec, Mapping]) -> None:
+        """Add the scores that an earlier search's history at ``path`` knows, as of generation :data:`BEFORE`."""
         taken = {s: record for s, record in known.items() if s not in self.records and 'error' not in record}
-        with path.open('rb') as file:
-            self._check_header(path, _header(path, file.readline()), 'name a history of the same')
         for subnet, record in taken.items():
             self.add(subnet, {**record, 'generation': BEFORE})
         self.notes.append(f'took over {len(taken)} candidates from {path}')
-
-    def _check_header(self, path: Path, header: Mapping, advice: str) -> None:
-        keys = [key for key in {**self._header, **header} if header.get(key) != self._header.get(key)]
-        if keys:
-            raise InputError(f'{path}: the history of another search: {keys} differ; {advice}')
 
     def _append(self, line: Mapping) -> None:
         try:
@@ -94,11 +81,26 @@ class History:
             os.truncate(self.path, 0)
             self._append(self._header)
             return
-        self._check_header(self.path, _header(self.path, first), 'search without --resume, or elsewhere')
+        _check_header(self.path, _header(self.path, first), self._header, 'search without --resume, or elsewhere')
         self.records = dict(_record(self.path, number, line) for number, line in enumerate(lines, 2))
         if half:
             self.notes.append(f'{self.path}: dropped a half-written last line; its candidate is evaluated again')
             os.truncate(self.path, len(content) - len(half))
+
+
+def read_known(path: str | Path, search: Mapping) -> dict[SubnetSpec, dict]:
+    """The records of an earlier search whose scores depend on the same as this one's.
+
+    Raises:
+        InputError: As :func:`read_history`, or the scores there depend on something else.
+    """
+    known = read_history(path)
+    with Path(path).open('rb') as file:
+        header = _header(Path(path), file.readline())
+    _check_header(
+        Path(path), header, {'format': FORMAT, **json.loads(json.dumps(search))}, 'name a history of the same'
+    )
+    return known
 
 
 def read_history(path: str | Path) -> dict[SubnetSpec, dict]:
@@ -135,6 +137,11 @@ def _header(path: Path, line: bytes) -> dict:
     if header.get('format') != FORMAT:
         raise InputError(f'{path}: not a search history; its first line has no "format": "{FORMAT}"')
     return header
+
+
+def _check_header(path: Path, header: Mapping, expected: Mapping, advice: str) -> None:
+    if keys := [key for key in {**expected, **header} if header.get(key) != expected.get(key)]:
+        raise InputError(f'{path}: the history of another search: {keys} differ; {advice}')
 
 
 def _record(path: Path, number: int, line: bytes) -> tuple[SubnetSpec, dict]:

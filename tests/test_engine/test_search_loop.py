@@ -28,7 +28,7 @@ def evaluate(tiny_space, tmp_path):
 
         loop = SearchLoop.__new__(SearchLoop)
         loop._runner = SimpleNamespace(logger=logging.getLogger('test'))
-        loop.generations, loop._failed, loop._record = 1, 0, record
+        loop.generations, loop._failed, loop._record = 1, {}, record
         loop.cost = CostTable(tiny_space, TINY_CLASSES)
         loop._file = History(tmp_path / 'history.jsonl', {}, resume=False)
         history = {}
