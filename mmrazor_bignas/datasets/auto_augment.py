@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from numbers import Integral, Real
 
 import mmcv
@@ -55,9 +56,14 @@ def _solarize_add(image: Image.Image, amount: int) -> Image.Image:
     return image.point([level + amount if level < 128 else level for level in range(256)] * 3)
 
 
+@cache
+def _row(largest: float) -> list[float]:
+    return torch.linspace(0, largest, RANGES['original'] + 1).tolist()
+
+
 def _spaced(largest: float, t: float) -> float:
     # Equals ``largest * t``, rounded as by torchvision, for pixels that equal its: from a row of float32.
-    row = torch.linspace(0, largest, RANGES['original'] + 1)
+    row = _row(largest)
     return math.copysign(np.interp(abs(t) * RANGES['original'], range(len(row)), row), t)
 
 

@@ -36,7 +36,7 @@ class History:
         self.path = Path(path)
         self.records: dict[SubnetSpec, dict] = {}
         self.notes: list[str] = []
-        self._header = {'format': FORMAT, **json.loads(json.dumps(search))}
+        self._header = _header_of(search)
         if self.path.exists() and resume:
             self._read()
             return
@@ -97,9 +97,7 @@ def read_known(path: str | Path, search: Mapping) -> dict[SubnetSpec, dict]:
     known = read_history(path)
     with Path(path).open('rb') as file:
         header = _header(Path(path), file.readline())
-    _check_header(
-        Path(path), header, {'format': FORMAT, **json.loads(json.dumps(search))}, 'name a history of the same'
-    )
+    _check_header(Path(path), header, _header_of(search), 'name a history of the same')
     return known
 
 
@@ -130,6 +128,11 @@ def _parse(path: Path, number: int, line: bytes) -> dict:
     if not isinstance(value, dict):
         raise InputError(f'{path}, line {number}: expected a JSON object')
     return value
+
+
+def _header_of(search: Mapping) -> dict:
+    """The first line of a search's history, as it is read back."""
+    return {'format': FORMAT, **json.loads(json.dumps(search))}
 
 
 def _header(path: Path, line: bytes) -> dict:

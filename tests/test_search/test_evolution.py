@@ -8,6 +8,7 @@ from random import Random
 
 import pytest
 from conftest import TINY_CLASSES
+from searches import score, search
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import Constraints, Evolution
@@ -31,21 +32,6 @@ def evolution(tiny_space, costs):
         return Evolution(tiny_space, constraints, population, parents, **kwargs)
 
     return make
-
-
-def score(subnet):
-    """Some accuracy: more is better, less and less so, and not equally of every gene."""
-    numbers = (subnet.resolution, *subnet.width, *subnet.depth, *subnet.kernel_size, *subnet.expand_ratio)
-    return sum(math.log(number) * (1 + i % 3) for i, number in enumerate(numbers))
-
-
-def search(strategy, generations):
-    """The candidates of every generation."""
-    asked = []
-    for _ in range(generations):
-        asked.append(strategy.ask())
-        strategy.tell({subnet: score(subnet) for subnet in asked[-1]})
-    return asked
 
 
 @pytest.mark.parametrize('flops', [(None, None), (None, BUDGET), (300_000, BUDGET), (1_000_000, None)])

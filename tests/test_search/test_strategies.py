@@ -5,6 +5,7 @@ from collections import Counter
 
 import pytest
 from conftest import TINY_CLASSES
+from searches import score, search
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
@@ -29,19 +30,6 @@ def make(tiny_space, cost):
         return kind(tiny_space, Constraints(tiny_space, cost, {'flops': flops}), **{'population': 8, **kwargs})
 
     return make
-
-
-def score(subnet):
-    numbers = (subnet.resolution, *subnet.width, *subnet.depth, *subnet.kernel_size, *subnet.expand_ratio)
-    return sum(math.log(number) * (1 + i % 3) for i, number in enumerate(numbers))
-
-
-def search(strategy, generations):
-    asked = []
-    for _ in range(generations):
-        asked.append(strategy.ask())
-        strategy.tell({subnet: score(subnet) for subnet in asked[-1]})
-    return asked
 
 
 @pytest.mark.parametrize('kind', STRATEGIES)
