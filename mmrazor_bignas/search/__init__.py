@@ -4,6 +4,7 @@ from mmrazor_bignas.search.coarse_to_fine import CoarseToFine
 from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search.evolution import Evolution
 from mmrazor_bignas.search.history import BEFORE, History, read_history, read_known
+from mmrazor_bignas.search.pareto import pareto_front
 from mmrazor_bignas.search.random_search import RandomSearch
 from mmrazor_bignas.search.strategy import Strategy
 
@@ -15,6 +16,7 @@ __all__ = [
     'History',
     'RandomSearch',
     'Strategy',
+    'pareto_front',
     'read_history',
     'read_known',
 ]
