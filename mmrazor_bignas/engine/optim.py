@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import torch
 from mmengine.optim import LinearLR, OptimWrapper
 from torch import nn
 from torch.optim import Optimizer
 
+from mmrazor_bignas.engine.precision import autocast
 from mmrazor_bignas.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 
@@ -17,13 +17,12 @@ from mmrazor_bignas.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
 class BFloat16OptimWrapper(OptimWrapper):
     """Forward passes under bfloat16 autocast, on any device; parameters, gradients and losses stay float32.
 
-    bfloat16 has float32's range, so no loss scaling is needed. mmengine's AmpOptimWrapper asserts a GPU.
+    mmengine's AmpOptimWrapper asserts a GPU.
     """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:
-        device = next(model.parameters()).device.type
-        with super().optim_context(model), torch.autocast(device, dtype=torch.bfloat16):
+        with super().optim_context(model), autocast(model):
             yield
 
 

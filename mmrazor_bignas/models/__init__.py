@@ -4,6 +4,7 @@ from mmrazor_bignas.models.attentive_mobilenet_v3 import AttentiveMobileNetV3
 from mmrazor_bignas.models.classifier import DynamicLinearClsHead, SearchableImageClassifier, Subnet
 from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, DynamicLinear, slice_param
 from mmrazor_bignas.models.export import extract_subnet, inherit_weights
+from mmrazor_bignas.models.single_layer import SingleLayer
 
 __all__ = [
     'AttentiveMobileNetV3',
@@ -12,6 +13,7 @@ __all__ = [
     'DynamicLinear',
     'DynamicLinearClsHead',
     'SearchableImageClassifier',
+    'SingleLayer',
     'Subnet',
     'extract_subnet',
     'inherit_weights',

@@ -10,7 +10,7 @@ from mmengine.model import BaseModule
 from torch import Tensor, nn
 
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.models.blocks import ConvBnAct, MBConv
+from mmrazor_bignas.models.blocks import ConvBnAct, MBConv, pooled_features
 from mmrazor_bignas.models.dynamic_layers import DynamicConv2d
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space import NetSpec, SearchSpace, SubnetSpec, envelope, resolve
@@ -97,8 +97,7 @@ class AttentiveMobileNetV3(BaseModule):
         for blocks, block_specs in zip(self.stages, spec.stages, strict=True):
             for block, block_spec in zip(blocks, block_specs, strict=False):  # depth keeps the first blocks
                 x = block(x, block_spec, drop)
-        x = F.adaptive_avg_pool2d(self.head_expand(x, spec.head_expand), 1)
-        return (F.silu(self.head_mix(x, spec.head_mix)).flatten(1),)
+        return (pooled_features(x, self.head_expand, spec.head_expand, self.head_mix, spec.head_mix),)
 
 
 def resize(images: Tensor, resolution: int) -> Tensor:

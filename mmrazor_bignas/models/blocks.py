@@ -78,3 +78,11 @@ class MBConv(nn.Module):
         if spec.shortcut:
             x = self.shortcut(x, spec.shortcut)
         return residual + x
+
+
+def pooled_features(
+    x: Tensor, expand: ConvBnAct, expand_spec: ConvSpec, mix: DynamicConv2d, mix_spec: ConvSpec
+) -> Tensor:
+    """The end of the network: (N, in, H, W) -> expanded, averaged over pixels and mixed, (N, head width)."""
+    x = F.adaptive_avg_pool2d(expand(x, expand_spec), 1)
+    return F.silu(mix(x, mix_spec)).flatten(1)

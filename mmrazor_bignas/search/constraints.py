@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
+from functools import lru_cache
 from random import Random
 
 from mmrazor_bignas.errors import InputError
@@ -22,8 +23,8 @@ class Constraints:
             :class:`~mmrazor_bignas.search_space.Cost`, so FLOPs are multiply-adds, not millions of them.
 
     Raises:
-        InputError: A name is unknown, a range inverted or malformed, or no subnet of the space can meet it; says the
-            smallest and largest cost of the space.
+        InputError: A name is unknown or has no estimator, a range is inverted or malformed, or no subnet of the space
+            can meet it; says the smallest and largest cost of the space.
     """
 
     def __init__(
@@ -35,16 +36,15 @@ class Constraints:
         self.ranges: dict[str, tuple[float, float]] = {}
         self._extremes: list[SubnetSpec] = []
         for name, bounds in ranges.items():
-            if name not in COST_NAMES:
-                raise InputError(f'constraints: {name!r} is unknown; expected some of {list(COST_NAMES)}')
+            check_cost_name('constraints', name, cost(space.smallest))
             low, high = _bounds(name, bounds)
-            extremes = extreme_subnets(space, lambda subnet, name=name: getattr(cost(subnet), name))
+            extremes = _extremes(space, cost, name)
             least, most = (getattr(cost(subnet), name) for subnet in extremes)
             self._extremes += extremes
             if high < least or low > most:
                 raise InputError(
-                    f'constraints: no subnet has {name} in [{low:,.0f}, {high:,.0f}]; '
-                    f'this search space reaches {least:,} to {most:,}'
+                    f'constraints: no subnet has {name} in [{_number(low)}, {_number(high)}]; '
+                    f'this search space reaches {_number(least)} to {_number(most)}'
                 )
             self.ranges[name] = (low, high)
 
@@ -98,6 +98,36 @@ class Constraints:
             return None
         values[index] = choices[place]
         return self.space.subnet(values)
+
+
+def check_cost_name(what: str, name: str, cost: Cost, others: Sequence[str] = ()) -> None:
+    """See that a cost of this name is known of subnets.
+
+    Args:
+        what: Who asks, for the message.
+        name: The name.
+        cost: The cost of any subnet.
+        others: Further names that the message is to offer.
+
+    Raises:
+        InputError: The name is unknown, or no estimator gives it.
+    """
+    if name not in COST_NAMES:
+        raise InputError(f'{what}: {name!r} is unknown; expected some of {[*others, *COST_NAMES]}')
+    if getattr(cost, name) is None:
+        raise InputError(
+            f'{what}: {name} has no estimator; name a table that tools/measure_latency.py made: '
+            'val_cfg.latency_table=FILE'
+        )
+
+
+@lru_cache(maxsize=8)
+def _extremes(space: SearchSpace, cost: Callable[[SubnetSpec], Cost], name: str) -> tuple[SubnetSpec, SubnetSpec]:
+    return extreme_subnets(space, lambda subnet: getattr(cost(subnet), name))
+
+
+def _number(value: float) -> str:
+    return f'{value:,.0f}' if value >= 1000 or value == round(value) else f'{value:.4g}'
 
 
 def _bounds(name: str, bounds: Sequence[float | None]) -> tuple[float, float]:

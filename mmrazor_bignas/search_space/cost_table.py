@@ -1,4 +1,4 @@
-"""CostTable: exact FLOPs and params of many subnets at once.
+"""CostTable: exact FLOPs and params of many subnets at once, and their latency where it was measured.
 
 A network's cost is a sum over stem, stages and head, and each of these depends on few genes: a table of all their
 choices is small. Its entries come from the same layers and the same count as :func:`estimate`.
@@ -6,16 +6,15 @@ choices is small. Its entries come from the same layers and the same count as :f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import astuple
-from itertools import product
+from functools import cache
 from math import prod
 
 import numpy as np
 
-from mmrazor_bignas.search_space.estimator import Cost, classifier_cost, convs_cost
-from mmrazor_bignas.search_space.net_spec import head_convs, stage_blocks, stem_conv
-from mmrazor_bignas.search_space.space import Gene, SearchSpace
+from mmrazor_bignas.search_space.estimator import Cost, layer_cost
+from mmrazor_bignas.search_space.latency_table import LatencyTable
+from mmrazor_bignas.search_space.layers import parts
+from mmrazor_bignas.search_space.space import SearchSpace
 from mmrazor_bignas.search_space.subnet import SubnetSpec
 
 AT_ONCE = 2**14  # subnets whose intermediate numbers fit a processor's cache
@@ -27,35 +26,48 @@ class CostTable:
     Args:
         space: The search space.
         num_classes: Outputs of the classifier.
+        latency: What the layers were measured to take; None where nobody asks for latency.
+
+    Raises:
+        InputError: A layer was not measured: the latency table is of another space.
     """
 
-    def __init__(self, space: SearchSpace, num_classes: int) -> None:
+    def __init__(self, space: SearchSpace, num_classes: int, latency: LatencyTable | None = None) -> None:
         self.space = space
         self._place_of = [{value: i for i, value in enumerate(gene.choices)} for gene in space.genes]
         self._lookups = [np.zeros(gene.choices[-1] + 1, np.intp) for gene in space.genes]
         for lookup, gene in zip(self._lookups, space.genes, strict=True):
             lookup[list(gene.choices)] = range(len(gene.choices))
+
+        @cache
+        def price(layer) -> Cost:
+            cost = layer_cost(layer)
+            return Cost(cost.flops, cost.params, latency.of(layer)) if latency else cost
+
         # Of each part: which genes it depends on, their strides in its table, and the table, (entries, 2).
         self._parts: list[tuple[list[int], list[int], np.ndarray]] = []
-        for genes, costs in _parts(space, num_classes):
+        self._costs: list[list[Cost]] = []  # the same, faster to look up one by one
+        for genes, choices in parts(space, num_classes):
+            costs = [sum(map(price, layers[1:]), price(layers[0])) for layers in choices]
             sizes = [len(gene.choices) for gene in genes]
             strides = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
-            table = np.array([astuple(cost) for cost in costs], dtype=np.int64)
+            table = np.array([(cost.flops, cost.params) for cost in costs], dtype=np.int64)
             self._parts.append(([space.genes.index(gene) for gene in genes], strides, table))
-        self._rows = [table.tolist() for _, _, table in self._parts]  # faster to look up one by one
+            self._costs.append(costs)
 
     def __call__(self, subnet: SubnetSpec) -> Cost:
         """The cost of one subnet of the space."""
         places = [place[value] for place, value in zip(self._place_of, self.space.values(subnet), strict=True)]
-        flops = params = 0
-        for (genes, strides, _), rows in zip(self._parts, self._rows, strict=True):
-            row = rows[sum(places[i] * stride for i, stride in zip(genes, strides, strict=True))]
-            flops += row[0]
-            params += row[1]
-        return Cost(flops, params)
+        flops, params, latency = 0, 0, 0.0
+        for (genes, strides, _), costs in zip(self._parts, self._costs, strict=True):
+            cost = costs[sum(places[i] * stride for i, stride in zip(genes, strides, strict=True))]
+            flops += cost.flops
+            params += cost.params
+            latency += cost.latency or 0.0
+        return Cost(flops, params, None if cost.latency is None else latency)
 
     def many(self, values: np.ndarray) -> np.ndarray:
-        """The costs of many subnets.
+        """FLOPs and params of many subnets.
 
         Args:
             values: (N, genes) integers, a row as :meth:`SearchSpace.values` gives it; each one of its gene's choices.
@@ -71,35 +83,3 @@ class CostTable:
             for genes, strides, table in self._parts:
                 total[block] += table[sum(places[i] * stride for i, stride in zip(genes, strides, strict=True))]
         return total
-
-
-def _parts(space: SearchSpace, num_classes: int) -> Iterator[tuple[list[Gene], list[Cost]]]:
-    """Genes and costs of every part, in the order of the product of the genes' choices."""
-    gene = {(gene.row, gene.index): gene for gene in space.genes}
-    sides = {side: stem_conv(space.stem[0]).out_side(side) for side in space.resolution}
-    yield (
-        [gene['resolution', 0], gene['width', 0]],
-        [convs_cost([(stem_conv(w), sides[side], True)]) for side, w in product(space.resolution, space.stem)],
-    )
-    in_widths = space.stem
-    for i, stage in enumerate(space.stages):
-        genes = [gene['resolution', 0], gene['width', i], gene['width', i + 1]]
-        genes += [gene[row, i] for row in ('depth', 'kernel_size', 'expand_ratio')]
-        costs = []
-        for side, *choice in product(*(gene.choices for gene in genes)):
-            side = sides[side]
-            cost = Cost(0, 0)
-            for block in stage_blocks(stage, *choice):
-                cost += convs_cost(block.convs(side))
-                side = block.out_side(side)
-            costs.append(cost)
-        yield genes, costs
-        block = stage_blocks(stage, in_widths[0], stage.width[0], 1, stage.kernel_size[0], stage.expand_ratio[0])[0]
-        sides = {side: block.out_side(out) for side, out in sides.items()}  # the same for every block of a stage
-        in_widths = stage.width
-    costs = []
-    for side, in_width, width in product(space.resolution, in_widths, space.head):
-        expand, mix = head_convs(in_width, width)
-        costs.append(convs_cost([(expand, sides[side], True), (mix, 1, False)]) + classifier_cost(width, num_classes))
-    n = len(space.stages)
-    yield [gene['resolution', 0], gene['width', n], gene['width', n + 1]], costs

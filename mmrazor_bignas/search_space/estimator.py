@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
+from itertools import product
 
-from mmrazor_bignas.search_space.net_spec import ConvSpec, NetSpec
+from mmrazor_bignas.search_space.layers import HeadSpec, Layer, network_layers
+from mmrazor_bignas.search_space.net_spec import NetSpec
 from mmrazor_bignas.search_space.space import SearchSpace
 from mmrazor_bignas.search_space.subnet import SubnetSpec
 
@@ -23,56 +25,77 @@ class Cost:
     Attributes:
         flops: Multiply-adds for one image (see :data:`CONVENTION`).
         params: Learnable numbers.
+        latency: Milliseconds for one batch, as a latency table says; None without one.
     """
 
     flops: int
     params: int
+    latency: float | None = None
 
     def __add__(self, other: Cost) -> Cost:
-        return Cost(self.flops + other.flops, self.params + other.params)
+        latency = None if self.latency is None or other.latency is None else self.latency + other.latency
+        return Cost(self.flops + other.flops, self.params + other.params, latency)
 
 
 def estimate(net: NetSpec, num_classes: int) -> Cost:
-    """The cost of a network with a linear classifier of ``num_classes`` outputs."""
-    return convs_cost(net.convs()) + classifier_cost(net.out_channels, num_classes)
+    """FLOPs and params of a network with a linear classifier of ``num_classes`` outputs."""
+    return sum(map(layer_cost, network_layers(net, num_classes)), Cost(0, 0))
 
 
-def convs_cost(convs: Iterable[tuple[ConvSpec, int, bool]]) -> Cost:
-    """The cost of convolutions, each with its output side length and whether batch normalisation follows."""
+def layer_cost(layer: Layer) -> Cost:
+    """FLOPs and params of a layer."""
     flops = params = 0
-    for conv, side, has_bn in convs:
+    for conv, side, has_bn in layer.convs():
         out, in_per_group, kernel, _ = conv.weight_shape
         weights = out * in_per_group * kernel * kernel
         flops += weights * side * side
         params += weights + out * (conv.bias + 2 * has_bn)
+    if isinstance(layer.spec, HeadSpec):  # and the linear layer, with bias
+        features, classes = layer.spec.mix.out_channels, layer.spec.num_classes
+        flops += features * classes
+        params += (features + 1) * classes
     return Cost(flops, params)
-
-
-def classifier_cost(in_features: int, num_classes: int) -> Cost:
-    """The cost of a linear layer with bias."""
-    return Cost(in_features * num_classes, (in_features + 1) * num_classes)
 
 
 def extreme_subnets(space: SearchSpace, cost: Callable[[SubnetSpec], float]) -> tuple[SubnetSpec, SubnetSpec]:
     """The cheapest and the dearest subnet of a space, exactly.
 
-    Every gene but width makes a subnet dearer as it grows. A wider stage may be cheaper, where it saves a shortcut
-    convolution; since a layer's cost depends on its own two widths alone, the best chain of widths up to a stage is,
-    for each width of that stage, found from the best chains up to the stage before (dynamic programming).
+    They need not be the smallest and the largest: a wider stage may save a shortcut convolution, and what was measured
+    follows no rule. Since a stage's cost depends on the resolution, its own genes and the width before it alone, the
+    best chain of stages up to one is, for each width of it, found from the best chains up to the stage before (dynamic
+    programming).
 
     Args:
         space: The search space.
-        cost: FLOPs or params of a subnet, as :func:`estimate` gives them.
+        cost: What is summed up over layers: FLOPs, params or latency of a subnet.
     """
-    widths = [gene.choices for gene in space.genes if gene.row == 'width']
+    place = {(gene.row, gene.index): i for i, gene in enumerate(space.genes)}
+    n = len(space.stages)
+    rows = ('depth', 'kernel_size', 'expand_ratio')
+    steps = [[place['width', i + 1], *(place[row, i] for row in rows)] for i in range(n)]
+    steps = [[place['width', 0]], *steps, [place['width', n + 1]]]
+
+    def cost_of(values: list[int]) -> float:
+        return cost(space.subnet(values))
+
+    def changed(values: list[int], places: list[int], choice: tuple[int, ...]) -> list[int]:
+        new = dict(zip(places, choice, strict=True))
+        return [new.get(i, value) for i, value in enumerate(values)]
+
     found = []
-    for base, pick in ((space.smallest, min), (space.largest, max)):
-
-        def with_widths(head: tuple[int, ...], base: SubnetSpec = base) -> SubnetSpec:
-            return replace(base, width=head + base.width[len(head) :])
-
-        chains: list[tuple[int, ...]] = [()]
-        for choices in widths:
-            chains = [pick([(*c, width) for c in chains], key=lambda c: cost(with_widths(c))) for width in choices]
-        found.append(pick(map(with_widths, chains), key=cost))
+    for pick in (min, max):
+        ends = []
+        for side in space.resolution:
+            chains = [[side, *space.values(space.smallest)[1:]]]
+            for places in steps:
+                widths, *others = (space.genes[i].choices for i in places)
+                chains = [
+                    pick(
+                        (changed(c, places, (width, *choice)) for c in chains for choice in product(*others)),
+                        key=cost_of,
+                    )
+                    for width in widths
+                ]
+            ends += chains
+        found.append(space.subnet(pick(ends, key=cost_of)))
     return found[0], found[1]

@@ -106,16 +106,6 @@ class NetSpec:
         """Length of the feature vector that the classifier gets."""
         return self.head_mix.out_channels
 
-    def convs(self) -> Iterator[tuple[ConvSpec, int, bool]]:
-        """Every convolution with its output side length in pixels and whether batch normalisation follows."""
-        side = self.stem.out_side(self.resolution)
-        yield self.stem, side, True
-        for block in (block for stage in self.stages for block in stage):
-            yield from block.convs(side)
-            side = block.out_side(side)
-        yield self.head_expand, side, True
-        yield self.head_mix, 1, False
-
 
 def make_divisible(value: float, divisor: int = CHANNEL_DIVISOR) -> int:
     """The nearest multiple of ``divisor``, one step more if that is below 0.9 of the value (MobileNetV2's rule)."""

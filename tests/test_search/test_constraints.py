@@ -150,7 +150,12 @@ def test_grow_to_everything(constrain, tiny_space):
 
 
 def test_an_unknown_name_is_refused(constrain):
-    with pytest.raises(InputError, match=r"constraints: 'latency' is unknown; .*'flops', 'params'"):
+    with pytest.raises(InputError, match=r"constraints: 'memory' is unknown; .*'flops', 'params', 'latency'"):
+        constrain(memory=(None, 10))
+
+
+def test_a_constraint_without_its_estimator_is_refused(constrain):
+    with pytest.raises(InputError, match=r'constraints: latency has no estimator; .*measure_latency\.py'):
         constrain(latency=(None, 10))
 
 

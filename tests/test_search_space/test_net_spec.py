@@ -3,8 +3,18 @@
 from random import Random
 
 import pytest
+from conftest import TINY_CLASSES
 
-from mmrazor_bignas.search_space import BlockSpec, ConvSpec, NetSpec, SearchSpace, envelope, make_divisible, resolve
+from mmrazor_bignas.search_space import (
+    BlockSpec,
+    ConvSpec,
+    NetSpec,
+    SearchSpace,
+    envelope,
+    make_divisible,
+    network_layers,
+    resolve,
+)
 
 
 def parts(net: NetSpec) -> dict[tuple, ConvSpec]:
@@ -91,7 +101,7 @@ def test_shortcut(tiny_rows, stem, stride, keeps_shape, has_shortcut_conv):
 
 def test_convs_are_every_part_at_its_side(tiny_space):
     net = resolve(tiny_space, tiny_space.largest)
-    convs = list(net.convs())
+    convs = [conv for layer in network_layers(net, TINY_CLASSES) for conv in layer.convs()]
     assert sorted(map(str, (conv for conv, _, _ in convs))) == sorted(map(str, parts(net).values()))
     # Stem and mb1 at half of 32; mb2 expands there, halves it; SE and the last convolution see one pixel.
     assert [side for _, side, _ in convs] == [16] * 5 + [16, 8, 1, 1, 8, 8] + [8, 8, 1, 1, 8] + [8, 1]

@@ -1,0 +1,14 @@
+"""The number format of forward passes."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+
+def autocast(model: nn.Module, amp: bool = True) -> torch.autocast:
+    """bfloat16 autocast on the model's device; float32 where ``amp`` is False.
+
+    bfloat16 has float32's range, so no loss scaling is needed.
+    """
+    return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16, enabled=amp)
