@@ -31,8 +31,10 @@ setup(
         # mmengine and mmcls import pkg_resources, which later setuptools lack.
         'setuptools<81',
         'tqdm>=4.60',
+        'plotly>=6',
     ],
     extras_require={
         'demo': ['scikit-learn>=1.4', 'matplotlib>=3.8'],
+        'search': ['pymoo>=0.6.1.5', 'scikit-learn>=1.4'],
     },
 )

@@ -24,13 +24,14 @@ def load_pyplot():
 
 
 def save_figure(figure, path: str | Path) -> None:
-    """Write a figure; the suffix says in which format.
+    """Write a figure and close it; the suffix says in which format.
 
     Raises:
         InputError: matplotlib cannot write such a file.
     """
     formats = figure.canvas.get_supported_filetypes()
     if Path(path).suffix.lstrip('.') not in formats:
-        raise InputError(f'--out {path}: expected a name that ends in one of {sorted(formats)}')
+        raise InputError(f'{path}: expected a name that ends in one of {sorted(formats)}')
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=150)
+    load_pyplot().close(figure)

@@ -1,4 +1,4 @@
-"""The sheet of augmented images shows what a training sees."""
+"""The sheet of augmented images shows what a training sees; the plots of searches show what was evaluated."""
 
 import sys
 from pathlib import Path
@@ -13,9 +13,11 @@ from tiny_imagenet import run
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.engine.train_batches import build_train_loader
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search import History
 
 sys.path.insert(0, str(ROOT / 'tools/visualizations'))
 import plot_augmentation
+import plot_search
 
 DIGITS = str(ROOT / 'configs/demo/digits_supernet.py')
 COLOURS = {'blue': (255, 0, 0), 'yellow': (0, 255, 255), 'red': (0, 0, 255), 'cyan': (255, 255, 0)}  # as cv2 has them
@@ -23,6 +25,19 @@ COLOURS = {'blue': (255, 0, 0), 'yellow': (0, 255, 255), 'red': (0, 0, 255), 'cy
 
 def draw(*words) -> None:
     plot_augmentation.main(plot_augmentation.build_parser().parse_args([str(word) for word in words]))
+
+
+def draw_searches(*words) -> None:
+    plot_search.main(plot_search.build_parser().parse_args([str(word) for word in words]))
+
+
+def history_in(folder: Path, *subnets, **header) -> Path:
+    """A search history of subnets with scores of 0.5 and more."""
+    folder.mkdir(parents=True)
+    history = History(folder / 'search_history.jsonl', header, resume=False)
+    for i, subnet in enumerate(subnets):
+        history.add(subnet, {'generation': i, 'score': 0.5 + i / 10, 'metrics': {}, 'flops': 10**6 + i, 'params': 9})
+    return history.path
 
 
 def config_of(folder: Path, dataset: str) -> str:
@@ -116,3 +131,62 @@ def test_a_data_set_without_a_loader():
 
     with pytest.raises(InputError, match='data set Bare: loads no image'):
         plot_augmentation.image_before(Bare(), 0)
+
+
+def test_searches_from_the_command_line(tmp_path, tiny_space):
+    history = history_in(tmp_path / 'run', tiny_space.smallest, tiny_space.largest)
+    out = tmp_path / 'a/pareto.png'
+    result = run('tools/visualizations/plot_search.py', history, '--out', out)
+    assert result.code == 0, result.err[-3000:]
+    assert result.out == f'{out}: 2 subnets\n'
+    assert cv2.imread(str(out)) is not None
+    assert [path.name for path in out.parent.iterdir()] == ['pareto.png']
+
+
+def test_searches_are_compared(tmp_path, tiny_space, capsys):
+    histories = [
+        history_in(tmp_path / 'a/run', tiny_space.smallest, tiny_space.largest, score='accuracy/top1'),
+        history_in(tmp_path / 'b/run', tiny_space.largest, score='accuracy/top1'),
+    ]
+    outs = {option: tmp_path / f'{option}.png' for option in ('out', 'scores', 'choices')}
+    outs['report'] = tmp_path / 'report.html'
+    draw_searches(*histories, *(word for option, path in outs.items() for word in (f'--{option}', path)))
+    assert capsys.readouterr().out.splitlines() == [f'{path}: 3 subnets' for path in outs.values()]
+    images = [cv2.imread(str(outs[option])) for option in ('out', 'scores', 'choices')]
+    assert all(image.std() > 10 for image in images)
+    page = outs['report'].read_text()
+    assert '"run: Pareto front"' in page
+    assert '"run (2): Pareto front"' in page
+    assert 'accuracy/top1 on the search split' in page
+
+
+@pytest.mark.parametrize(
+    ('paths', 'names'),
+    [
+        (['a/x/h'], ['x']),
+        (['a/x/h', 'b/x/h', 'x/h'], ['x', 'x (2)', 'x (3)']),
+        (['a/x/h', 'x (2)/h', 'b/x/h'], ['x', 'x (2)', 'x (3)']),
+        (['/h', 'x/../y/h'], ['search', 'y']),
+    ],
+)
+def test_every_run_has_its_name(paths, names):
+    assert plot_search.run_names(paths) == names
+
+
+def test_bad_searches(tmp_path, tiny_space):
+    out = ('--out', tmp_path / 'pareto.png')
+    good, empty = history_in(tmp_path / 'good', tiny_space.smallest), history_in(tmp_path / 'empty')
+    with pytest.raises(InputError, match='none: no such history'):
+        draw_searches(good, tmp_path / 'none', *out)
+    with pytest.raises(InputError, match=r'empty/search_history\.jsonl: no candidate was evaluated yet'):
+        draw_searches(good, empty, *out)
+    with pytest.raises(InputError, match=r"pareto\.xyz: expected a name that ends in one of .*'png'"):
+        draw_searches(good, '--out', tmp_path / 'pareto.xyz')
+    with empty.open('a') as file:
+        file.write('{"score": 1}\n')
+    with pytest.raises(InputError, match='line 2: expected a mapping with the genes'):
+        draw_searches(good, empty, *out)
+    empty.write_text('{}\n')
+    with pytest.raises(InputError, match='not a search history'):
+        draw_searches(good, empty, *out)
+    assert not list(tmp_path.glob('pareto*'))

@@ -1,50 +1,64 @@
-"""Draw what a search evaluated: score against FLOPs, with the Pareto front.
+"""Draw what searches evaluated: score against FLOPs, with the Pareto front of each; a whole report on request.
 
-python tools/visualizations/plot_search.py HISTORY --out pareto.png
+python tools/visualizations/plot_search.py HISTORY... --out pareto.png --report report.html
 """
 
 import argparse
+import json
+from pathlib import Path
 
 from mmrazor_bignas.engine.main import run_tool
-from mmrazor_bignas.engine.plots import load_pyplot, save_figure
+from mmrazor_bignas.engine.plots import save_figure
+from mmrazor_bignas.engine.report import write_report
+from mmrazor_bignas.engine.search_plots import draw_choices, draw_pareto, draw_scores
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import read_history
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='plot_search.py', description='Draw a search history.')
-    parser.add_argument('history', help='search_history.jsonl of a search')
+    parser = argparse.ArgumentParser(prog='plot_search.py', description='Draw search histories, to compare several.')
+    parser.add_argument('history', nargs='+', help='search_history.jsonl of a search; its folder names the run')
     parser.add_argument('--out', default='pareto.png', help='the image to write')
+    parser.add_argument('--scores', help='an image of the scores by generation to write')
+    parser.add_argument('--choices', help='an image of the choices by generation to write')
+    parser.add_argument('--report', help='an HTML file with all of this to write; it opens offline')
     return parser
 
 
-def pareto_front(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
-    """The points (cost, score) that no other beats in both, by ascending cost."""
-    front: list[tuple[float, float]] = []
-    for cost, score in sorted(points, key=lambda point: (point[0], -point[1])):
-        if not front or score > front[-1][1]:
-            front.append((cost, score))
-    return front
+def run_names(paths: list[str]) -> list[str]:
+    """The name of every history's folder; a further one of the same name is numbered."""
+    names: list[str] = []
+    for path in paths:
+        folder = Path(path).resolve().parent.name or 'search'
+        numbered = (f'{folder} ({i})' for i in range(2, len(paths) + 2))
+        names.append(folder if folder not in names else next(name for name in numbered if name not in names))
+    return names
+
+
+def score_of(path: str) -> str:
+    """The name of a history's score, where its first line has one."""
+    with open(path, 'rb') as file:
+        name = json.loads(file.readline()).get('score')
+    return name if isinstance(name, str) else 'score'
 
 
 def main(args: argparse.Namespace) -> None:
-    records = list(read_history(args.history).values())
-    if not records:
-        raise InputError(f'{args.history}: no candidate was evaluated yet')
-    pyplot = load_pyplot()
+    histories = {name: read_history(path) for name, path in zip(run_names(args.history), args.history, strict=True)}
+    for path, records in zip(args.history, histories.values(), strict=True):
+        if not records:
+            raise InputError(f'{path}: no candidate was evaluated yet')
+    scores = {score_of(path) for path in args.history}
+    score_name = scores.pop() if len(scores) == 1 else 'score'
 
-    points = [(record['flops'] / 1e6, record['score']) for record in records]
-    figure, axes = pyplot.subplots(figsize=(7, 4.5), layout='constrained')
-    dots = axes.scatter(*zip(*points, strict=True), c=[record['generation'] + 1 for record in records], s=18)
-    axes.step(*zip(*pareto_front(points), strict=True), where='post', color='tab:red', label='Pareto front')
-    axes.set_xlabel('FLOPs (multiply-adds, millions)')
-    axes.set_ylabel('score on the search split')
-    axes.set_title(f'{len(points)} subnets evaluated')
-    axes.legend(loc='lower right')
-    axes.grid(alpha=0.3)
-    figure.colorbar(dots, label='generation')
-    save_figure(figure, args.out)
-    print(f'{args.out}: {len(points)} subnets')
+    save_figure(draw_pareto(histories, score_name), args.out)
+    if args.scores:
+        save_figure(draw_scores(histories, score_name), args.scores)
+    if args.choices:
+        save_figure(draw_choices(histories), args.choices)
+    if args.report:
+        write_report(args.report, histories, score_name=score_name)
+    for path in filter(None, (args.out, args.scores, args.choices, args.report)):
+        print(f'{path}: {sum(map(len, histories.values()))} subnets')
 
 
 if __name__ == '__main__':
