@@ -1,6 +1,6 @@
 """Test one subnet from an exported subnet's or a supernet's checkpoint.
 
-python tools/test.py CONFIG CHECKPOINT [--out FILE.json] [--cfg-options algorithm.mutable_cfg=FILE.yaml ...]
+python tools/test.py CONFIG CHECKPOINT [--out FILE.json] [--amp] [--cfg-options algorithm.mutable_cfg=FILE.yaml ...]
 """
 
 import argparse
@@ -21,6 +21,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('checkpoint', help="an exported subnet's or a supernet's checkpoint")
     # The third command has it; the metrics are the config's test_evaluator.
     parser.add_argument('--eval', nargs='+', choices=['accuracy'], default=['accuracy'], help='what to measure')
+    parser.add_argument('--amp', action='store_true', help='bfloat16 autocast for the forward passes')
     parser.add_argument('--out', help='write metrics, FLOPs and params to this JSON file')
     add_common_arguments(parser)
     return parser
@@ -33,6 +34,8 @@ def main(args: argparse.Namespace) -> None:
     if 'test_cfg' not in cfg:
         raise InputError(f'{args.config}: has no test_cfg; test.py needs the config of a subnet')
     cfg.test_cfg.checkpoint = args.checkpoint
+    if args.amp:
+        cfg.test_cfg.amp = True
     runner = build_runner(cfg, args.launcher)
     metrics = runner.test()
     if args.out and is_main_process():

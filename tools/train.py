@@ -71,7 +71,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def search(cfg: Config, args: argparse.Namespace) -> None:
-    for option in ('amp', 'no_validate', 'auto_scale_lr'):
+    for option in ('no_validate', 'auto_scale_lr'):
         if getattr(args, option):
             raise InputError(f'--{option.replace("_", "-")} is for training; {args.config} is a search')
     if args.resume not in (None, 'auto'):
@@ -80,6 +80,8 @@ def search(cfg: Config, args: argparse.Namespace) -> None:
         raise InputError(f'{args.config} is a search and needs --checkpoint FILE, the trained supernet')
     cfg.load_from = args.checkpoint
     cfg.val_cfg.resume = args.resume is not None
+    if args.amp:
+        cfg.val_cfg.amp = True
     build_runner(cfg, args.launcher).val()
 
 

@@ -12,6 +12,7 @@ from types import MappingProxyType
 import torch
 from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from mmrazor_bignas.engine.batch_cache import BatchCache
@@ -68,8 +69,8 @@ class FixedBatches:
         cache: Keep the batches after the first pass, so that every image is decoded once.
         cache_bytes: As many bytes of images are kept in memory, the rest in a memory-mapped file.
         cache_dir: Where that file is; None for the system's folder of temporary files.
-        collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` keeps a list of images,
-            ``'default_collate'`` stacks images of one size, in the workers.
+        collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` takes images of any size,
+            ``'default_collate'`` those of one size alone.
         **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
 
     Raises:
@@ -159,10 +160,14 @@ def _collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
 
 def _collate(function: Callable[[list], dict], items: list[dict]) -> dict:
     try:
-        return function(items)
+        batch = function(items)
     except RuntimeError as error:
         sizes = sorted({str(tuple(item['inputs'].shape)) for item in items})
         raise InputError(
             f'data loader: images of the sizes {sizes} cannot be stacked; resize or crop them to one, or set '
             "collate_fn=dict(type='pseudo_collate')"
         ) from error
+    images = batch['inputs']
+    if not isinstance(images, Tensor) and len({(image.shape, image.dtype) for image in images}) == 1:
+        batch['inputs'] = torch.stack(images)  # normalised at once later on, not one by one
+    return batch

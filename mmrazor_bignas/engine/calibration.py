@@ -8,11 +8,12 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from mmrazor_bignas.engine.batches import FixedBatches
+from mmrazor_bignas.engine.precision import autocast
 from mmrazor_bignas.engine.progress import track
 
 
 @torch.no_grad()
-def calibrate_batch_norm(model: nn.Module, batches: FixedBatches) -> None:
+def calibrate_batch_norm(model: nn.Module, batches: FixedBatches, amp: bool = False) -> None:
     """Reset and re-estimate every running statistic, in place; the model is left in eval mode.
 
     Only batch normalisation runs in training mode: dropout and drop path stay off. Statistics are the exact average
@@ -22,6 +23,7 @@ def calibrate_batch_norm(model: nn.Module, batches: FixedBatches) -> None:
     Args:
         model: A static network with a mmengine ``data_preprocessor``, which is applied to the batches.
         batches: Batches of images as a data loader gives them.
+        amp: Whether to run under bfloat16 autocast; the statistics stay float32.
     """
     model.eval()
     norms = [module for module in model.modules() if isinstance(module, _BatchNorm)]
@@ -35,7 +37,8 @@ def calibrate_batch_norm(model: nn.Module, batches: FixedBatches) -> None:
         seen += len(images)
         for norm in norms:
             norm.momentum = len(images) / seen  # makes the moving average the average of all so far
-        model(images)
+        with autocast(model, amp):
+            model(images)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -168,7 +168,11 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
 
 
 def load_subnet(
-    static: SearchableImageClassifier, checkpoint: dict, source: str, calibration: Callable[[], FixedBatches | None]
+    static: SearchableImageClassifier,
+    checkpoint: dict,
+    source: str,
+    calibration: Callable[[], FixedBatches | None],
+    amp: bool = False,
 ) -> str:
     """Load a static network from an exported subnet's checkpoint, or cut it out of a supernet's and calibrate it.
 
@@ -178,6 +182,7 @@ def load_subnet(
         source: The file's name, for messages.
         calibration: Makes the calibration batches, or None to leave the supernet's statistics; called for a
             supernet's checkpoint alone.
+        amp: Whether to calibrate under bfloat16 autocast.
 
     Returns:
         What was found: ``'subnet'`` or ``'supernet'``.
@@ -192,7 +197,7 @@ def load_subnet(
         inherit_weights(static, state)
         batches = calibration()
         if batches is not None:
-            calibrate_batch_norm(static, batches)
+            calibrate_batch_norm(static, batches, amp)
         return 'supernet'
     trained_as = checkpoint['meta'].get('subnet')
     if trained_as is not None and trained_as != static.subnet.to_dict():

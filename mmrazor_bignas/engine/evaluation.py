@@ -10,6 +10,7 @@ from mmengine.evaluator import Evaluator
 
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
+from mmrazor_bignas.engine.precision import autocast
 from mmrazor_bignas.engine.progress import track
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, extract_subnet
@@ -17,17 +18,19 @@ from mmrazor_bignas.search_space import SubnetSpec
 
 
 def extract_calibrated(
-    supernet: SearchableImageClassifier, subnet: SubnetSpec, calibration: FixedBatches
+    supernet: SearchableImageClassifier, subnet: SubnetSpec, calibration: FixedBatches, amp: bool = False
 ) -> SearchableImageClassifier:
     """The static network of a subnet as it is scored, exported and deployed."""
     static = extract_subnet(supernet, subnet)
-    calibrate_batch_norm(static, calibration)
+    calibrate_batch_norm(static, calibration, amp)
     return static
 
 
 @torch.no_grad()
-def measure(model: SearchableImageClassifier, batches: FixedBatches, evaluator: Evaluator) -> dict[str, float]:
-    """The evaluator's metrics of a static network, as ``prefix/name``.
+def measure(
+    model: SearchableImageClassifier, batches: FixedBatches, evaluator: Evaluator, amp: bool = False
+) -> dict[str, float]:
+    """The evaluator's metrics of a static network, as ``prefix/name``; with ``amp``, under bfloat16 autocast.
 
     Where ranks share the batches, every rank gets the metrics of all images, each counted once.
     """
@@ -36,7 +39,9 @@ def measure(model: SearchableImageClassifier, batches: FixedBatches, evaluator: 
         metric.results.clear()  # of a model whose evaluation failed half-way
     evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)
     for batch in track(batches, 'evaluate', len(batches)):
-        evaluator.process(data_samples=model.test_step(batch), data_batch=batch)
+        with autocast(model, amp):
+            predictions = model.test_step(batch)
+        evaluator.process(data_samples=predictions, data_batch=batch)
     measured = {}
     for metric in evaluator.metrics:
         # mmengine's own gathering cuts every rank to the shortest share.

@@ -23,9 +23,8 @@ def calibration_batches(
     dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1, cache: bool = True
 ) -> FixedBatches:
     """Fixed batches of training images; says so where the data set is smaller than asked for."""
-    batches = FixedBatches(
-        **dataloader, num_images=num_images, seed=seed, rank=rank, world_size=world_size, cache=cache
-    )
+    options = {'cache': cache, **dataloader}
+    batches = FixedBatches(**options, num_images=num_images, seed=seed, rank=rank, world_size=world_size)
     if batches.num_images < num_images:
         print_log(
             f'calibrate_sample_num is {num_images}, but the data set has {batches.num_images} images: all are used',
@@ -49,6 +48,7 @@ class SubnetValLoop(BaseLoop):
         calibrate_dataloader: Config of the calibration data: training images.
         calibrate_sample_num: Images to calibrate on.
         seed: Seed of the choice of images and of their augmentation.
+        amp: Whether subnets run under bfloat16 autocast.
     """
 
     def __init__(
@@ -60,10 +60,11 @@ class SubnetValLoop(BaseLoop):
         calibrate_dataloader: dict,
         calibrate_sample_num: int,
         seed: int = 0,
+        amp: bool = False,
     ) -> None:
         rank, world_size = get_dist_info()
         super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size))
-        self.evaluator = runner.build_evaluator(evaluator)
+        self.evaluator, self.amp = runner.build_evaluator(evaluator), amp
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
         space = unwrapped(runner.model).search_space
         self.subnets = {name: find_subnet(name, space) for name in subnets}
@@ -75,9 +76,10 @@ class SubnetValLoop(BaseLoop):
         supernet = unwrapped(self.runner.model).architecture
         metrics = {}
         for name, subnet in self.subnets.items():
-            static = extract_calibrated(supernet, subnet, self.calibration)
+            static = extract_calibrated(supernet, subnet, self.calibration, self.amp)
             metrics |= {
-                f'{name}/{key}': value for key, value in measure(static, self.dataloader, self.evaluator).items()
+                f'{name}/{key}': value
+                for key, value in measure(static, self.dataloader, self.evaluator, self.amp).items()
             }
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
@@ -96,6 +98,7 @@ class SubnetTestLoop(BaseLoop):
         calibrate_dataloader: Config of the calibration data: training images. Used for a supernet's checkpoint alone.
         calibrate_sample_num: Images to calibrate on.
         seed: Seed of the choice of images and of their augmentation.
+        amp: Whether subnets run under bfloat16 autocast.
 
     Attributes:
         found: After :meth:`run`, what the checkpoint was: ``'subnet'`` or ``'supernet'``.
@@ -110,10 +113,11 @@ class SubnetTestLoop(BaseLoop):
         calibrate_dataloader: dict,
         calibrate_sample_num: int,
         seed: int = 0,
+        amp: bool = False,
     ) -> None:
         rank, world_size = get_dist_info()
         super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size, cache=False))
-        self.evaluator = runner.build_evaluator(evaluator)
+        self.evaluator, self.amp = runner.build_evaluator(evaluator), amp
         self.checkpoint = checkpoint
         self.found: str | None = None
         self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size, False)  # read once
@@ -126,7 +130,9 @@ class SubnetTestLoop(BaseLoop):
         if getattr(static, 'subnet', None) is None:
             raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
         checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu', logger=None)
-        self.found = load_subnet(static, checkpoint, self.checkpoint, lambda: calibration_batches(*self._calibration))
+        self.found = load_subnet(
+            static, checkpoint, self.checkpoint, lambda: calibration_batches(*self._calibration), self.amp
+        )
         self.runner.logger.info(
             f'{self.checkpoint}: found '
             + (
@@ -136,7 +142,11 @@ class SubnetTestLoop(BaseLoop):
             )
         )
         cost = static.cost()
-        metrics = {**measure(static, self.dataloader, self.evaluator), 'flops': cost.flops, 'params': cost.params}
+        metrics = {
+            **measure(static, self.dataloader, self.evaluator, self.amp),
+            'flops': cost.flops,
+            'params': cost.params,
+        }
         # mmengine's log drops integers.
         self.runner.call_hook('after_test_epoch', metrics={key: float(value) for key, value in metrics.items()})
         self.runner.call_hook('after_test')

@@ -32,7 +32,7 @@ def _scope():
 
 
 def pixels(batches) -> list[torch.Tensor]:
-    return [torch.stack(batch['inputs']) for batch in batches]
+    return [torch.stack(list(batch['inputs'])) for batch in batches]
 
 
 def same(a, b) -> bool:
