@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import math
+import time
 from collections.abc import Mapping, Sequence
 from itertools import chain
 from pathlib import Path
@@ -14,29 +15,27 @@ from mmengine.runner import BaseLoop, Runner
 from torch import Tensor
 
 from mmrazor_bignas.engine.batches import FixedBatches
-from mmrazor_bignas.engine.checkpoints import save_atomically, subnet_checkpoint
+from mmrazor_bignas.engine.candidates import CandidateEvaluator
 from mmrazor_bignas.engine.distributed import on_first_rank, unwrapped
-from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
+from mmrazor_bignas.engine.latency import check_machine
 from mmrazor_bignas.engine.loops import calibration_batches
-from mmrazor_bignas.engine.progress import track
-from mmrazor_bignas.engine.storage import write_atomically
-from mmrazor_bignas.errors import InputError, SearchFailed, UserError
+from mmrazor_bignas.engine.search_results import SearchResults
+from mmrazor_bignas.engine.search_view import SearchView
+from mmrazor_bignas.errors import InputError, SearchFailed
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
 from mmrazor_bignas.search import BEFORE, Constraints, History, read_known
-from mmrazor_bignas.search_space import CostTable, SubnetSpec
+from mmrazor_bignas.search_space import CostTable, LatencyTable, SearchSpace, SubnetSpec
 
 HISTORY = 'search_history.jsonl'
-BEST_YAML = 'best_subnet.yaml'
-BEST_CHECKPOINT = 'best_subnet.pth'
 MOST_FAILURES = 3
 
 
 @LOOPS.register_module()
 class SearchLoop(BaseLoop):
-    """Search the supernet that the Runner holds, and export the best subnet.
+    """Search the supernet that the Runner holds, and export what was found.
 
     A validation loop over many subnets: it needs no optimizer. Writes into the work dir the history (a line per
-    candidate), the best subnet's YAML and its calibrated checkpoint.
+    candidate), the best subnet's YAML and its calibrated checkpoint, the Pareto set's YAMLs, and a report.
 
     Args:
         runner: The Runner; its model is the algorithm that trained the supernet.
@@ -50,12 +49,18 @@ class SearchLoop(BaseLoop):
         calibrate_dataloader: Config of the calibration data: training images.
         calibrate_sample_num: Images to calibrate each candidate on, the same for all.
         seed: Seed of the choice of calibration images and of their augmentation.
+        amp: Whether candidates run under bfloat16 autocast.
+        max_hours: No candidate is begun after so many hours; what was found till then is exported. None: no limit.
+        latency_table: A file that tools/measure_latency.py made, where latency is a constraint or an objective.
+        latency_elsewhere: Whether it may be of another machine than this one.
+        export_pareto: Whether the subnets of the Pareto set get a checkpoint each, calibrated, beside their YAMLs.
         resume: Go on with the work dir's history.
         known: Histories of earlier searches, with other constraints or strategies, on the same checkpoint and images:
             what they evaluated is not evaluated again, and the feasible part of it is told to the strategy at first.
 
     Raises:
-        InputError: A number is out of range, a constraint cannot be met, the history is of another search.
+        InputError: A number is out of range, a constraint cannot be met, the history is of another search, the latency
+            table of another space or machine.
     """
 
     def __init__(
@@ -70,21 +75,44 @@ class SearchLoop(BaseLoop):
         calibrate_dataloader: dict,
         calibrate_sample_num: int,
         seed: int = 0,
+        amp: bool = False,
+        max_hours: float | None = None,
+        latency_table: str | None = None,
+        latency_elsewhere: bool = False,
+        export_pareto: bool = False,
         resume: bool = False,
         known: Sequence[str] = (),
     ) -> None:
         if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
             raise InputError(f'search: generations is {generations!r}; expected an integer of 1 or more')
-        self.supernet = unwrapped(runner.model).architecture
-        space = self.supernet.search_space
-        self.cost = CostTable(space, self.supernet.head.num_classes)
-        self.constraints = Constraints(space, self.cost, constraints)
+        if max_hours is not None and (
+            isinstance(max_hours, bool) or not isinstance(max_hours, (int, float)) or not max_hours > 0
+        ):
+            raise InputError(f'search: max_hours is {max_hours!r}; expected more than 0 hours, or None for no limit')
+        supernet = unwrapped(runner.model).architecture
+        space = supernet.search_space
+        cost = CostTable(
+            space,
+            supernet.head.num_classes,
+            latency_table and _latency_table(latency_table, space, supernet.head.num_classes, latency_elsewhere),
+        )
+        self.constraints = Constraints(space, cost, constraints)
         self.strategy = TASK_UTILS.build({**strategy, 'search_space': space, 'constraints': self.constraints})
         super().__init__(runner, FixedBatches(**dataloader))
-        self.evaluator = runner.build_evaluator(evaluator)
-        self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed)
-        self.generations, self.score = generations, score
+        self.candidates = CandidateEvaluator(
+            supernet,
+            cost,
+            calibration_batches(calibrate_dataloader, calibrate_sample_num, seed),
+            self.dataloader,
+            runner.build_evaluator(evaluator),
+            score,
+            amp,
+            runner.logger,
+        )
+        self.generations, self.score, self.export_pareto = generations, score, export_pareto
+        self.max_seconds = math.inf if max_hours is None else 3600 * max_hours
         self._failed: dict[int, int] = {}  # in a row, by rank
+        self._clock = time.monotonic
         self.resume, self.known = resume, [known] if isinstance(known, str) else known
         if not isinstance(self.known, (list, tuple)) or not all(isinstance(path, str) for path in self.known):
             raise InputError(f'search: known is {known!r}; expected a list of histories')
@@ -94,6 +122,7 @@ class SearchLoop(BaseLoop):
             'calibration': {key: calibrate_dataloader[key] for key in ('dataset', 'batch_size')},
             'calibrate_sample_num': calibrate_sample_num,
             'seed': seed,
+            'amp': amp,
         }
 
     def run(self) -> dict[str, float]:
@@ -104,39 +133,47 @@ class SearchLoop(BaseLoop):
         earlier = {subnet: record for subnet, record in history.items() if record.get('generation') == BEFORE}
         if feasible := {s: record['score'] for s, record in earlier.items() if self.constraints.feasible(s)}:
             self.strategy.tell(feasible)
-        for generation in range(self.generations):
-            candidates = self.strategy.ask()
-            if not candidates:
-                self.runner.logger.info('no further feasible subnet was found: the search is complete')
-                break
-            self._evaluate([subnet for subnet in candidates if subnet not in history], generation, history)
-            self.strategy.tell({subnet: history[subnet]['score'] for subnet in candidates})
-            best = self.strategy.best()[0]
-            self.runner.logger.info(
-                f'generation {generation + 1}/{self.generations}: {len(candidates)} candidates, '
-                f'best {self.score} {history[best]["score"]:.4f} at {history[best]["flops"] / 1e6:,.2f} MFLOPs, '
-                f'{history[best]["params"]:,} params'
-            )
-        best = self.strategy.best()[0]
-        if math.isnan(history[best]['score']):
-            raise SearchFailed(f'no candidate has a score; {HISTORY} says why')
-        metrics = self._export(best, history)
+        self._deadline = self._clock() + self.max_seconds
+        with SearchView(self.score, self.generations, self.strategy, self.runner.logger) as view:
+            for generation in range(self.generations):
+                candidates = self.strategy.ask()
+                if not candidates:
+                    self.runner.logger.info('no further feasible subnet was found: the search is complete')
+                    break
+                new = [subnet for subnet in candidates if subnet not in history]
+                view.begin(generation, len(candidates), len(candidates) - len(new))
+                in_time = self._evaluate(new, generation, history, view)
+                self.strategy.tell({s: history[s]['score'] for s in candidates if s in history})
+                self.runner.logger.info('; '.join(view.lines()))
+                if not in_time:
+                    self.runner.logger.warning('max_hours is over: the search ends here; --resume goes on')
+                    break
+        metrics = self._export(history)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
         return metrics
 
-    def _evaluate(self, subnets: list[SubnetSpec], generation: int, history: dict[SubnetSpec, dict]) -> None:
-        """Evaluate one candidate per rank and round; every rank then knows all records, the first writes them."""
+    def _evaluate(
+        self, subnets: list[SubnetSpec], generation: int, history: dict[SubnetSpec, dict], view: SearchView
+    ) -> bool:
+        """Evaluate one candidate per rank and round; every rank then knows all records, the first writes them.
+
+        Returns:
+            Whether all were evaluated before the time was over.
+        """
         rank, world_size = get_dist_info()
-        rounds = [subnets[i : i + world_size] for i in range(0, len(subnets), world_size)]
-        for candidates in track(rounds, f'generation {generation + 1}/{self.generations}', len(rounds)):
-            mine = candidates[rank : rank + 1]
-            records = [(subnet, {'generation': generation, **self._record_or_error(subnet)}) for subnet in mine]
-            gathered = list(chain.from_iterable(all_gather_object(records)))
+        # Those of a round cost nearly the same, so that no rank waits for long.
+        subnets = sorted(subnets, key=lambda subnet: self.constraints.cost(subnet).flops, reverse=True)
+        for start in range(0, len(subnets), world_size):
+            mine = subnets[start : start + world_size][rank : rank + 1]
+            records = [(subnet, {'generation': generation, **self.candidates.record(subnet)}) for subnet in mine]
+            shares = all_gather_object((records, self._clock() < self._deadline))
+            gathered = list(chain.from_iterable(records for records, _ in shares))
             for subnet, record in gathered:
                 history[subnet] = record
                 if self._file is not None:
                     self._file.add(subnet, record)
+            view.add([record for _, record in gathered])
             for i, (_, record) in enumerate(gathered):  # by rank: one broken device must not spoil its share of all
                 self._failed[i] = self._failed.get(i, 0) + 1 if 'error' in record else 0
                 if self._failed[i] == MOST_FAILURES:
@@ -144,35 +181,20 @@ class SearchLoop(BaseLoop):
                         f'the evaluation of {MOST_FAILURES} candidates in a row failed, the last with '
                         f'{record["error"]}; all are in {HISTORY}, and --resume tries them again'
                     )
-
-    def _record_or_error(self, subnet: SubnetSpec) -> dict:
-        """What a candidate scored; where its evaluation failed, NaN and why."""
-        try:
-            return self._record(subnet)
-        except (UserError, OSError, TypeError, KeyError, AttributeError):  # no other candidate would fare better
-            raise
-        except Exception as error:  # out of memory, most often
-            message = f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
-            self.runner.logger.warning(f'a candidate could not be evaluated:\n{subnet.to_yaml()}', exc_info=True)
-            cost = self.cost(subnet)
-            return {'score': math.nan, 'metrics': {}, 'flops': cost.flops, 'params': cost.params, 'error': message}
-
-    def _record(self, subnet: SubnetSpec) -> dict:
-        metrics = measure(extract_calibrated(self.supernet, subnet, self.calibration), self.dataloader, self.evaluator)
-        if self.score not in metrics:
-            raise InputError(f'search: score is {self.score!r}; the evaluator measures {sorted(metrics)}')
-        cost = self.cost(subnet)
-        return {'score': metrics[self.score], 'metrics': metrics, 'flops': cost.flops, 'params': cost.params}
+            if not shares[0][1]:  # by the first rank's clock
+                return False
+        return True
 
     def _open_history(self) -> dict[SubnetSpec, dict]:
         """The first rank opens the file; all get its records."""
         self._file = None
+        supernet = self.candidates.supernet
 
         def open_file() -> dict[SubnetSpec, dict]:
             search = {
                 # With the preprocessor's mean and deviation, which no state dict holds.
-                'checkpoint': digest({**self.supernet.state_dict(), **dict(self.supernet.named_buffers())}),
-                'search_space': self.supernet.search_space.to_dict(),
+                'checkpoint': digest({**supernet.state_dict(), **dict(supernet.named_buffers())}),
+                'search_space': supernet.search_space.to_dict(),
                 **self._scores_depend_on,
             }
             # Read before the own history is moved aside. A resumed search has taken them over already.
@@ -181,28 +203,36 @@ class SearchLoop(BaseLoop):
             for path, records in known.items():
                 self._file.take_over(path, records)
             for subnet in self._file.records:
-                self.supernet.search_space.validate(subnet, source=str(self._file.path))
+                supernet.search_space.validate(subnet, source=str(self._file.path))
             for note in self._file.notes:
                 self.runner.logger.warning(note)
             if self._file.records:
                 self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
-            # Failed ones are tried again: the reason may be gone.
-            return {subnet: record for subnet, record in self._file.records.items() if 'error' not in record}
+            # Failed ones are tried again: the reason may be gone. Another latency table may be in use now.
+            return {
+                subnet: {**record, **self.candidates.costs(subnet)}
+                for subnet, record in self._file.records.items()
+                if 'error' not in record
+            }
 
         return on_first_rank(open_file)
 
-    def _export(self, best: SubnetSpec, history: dict[SubnetSpec, dict]) -> dict[str, float]:
+    def _export(self, history: dict[SubnetSpec, dict]) -> dict[str, float]:
+        """Write the results; returns what is known of the best candidate."""
+        best = self.strategy.best()[0]
         record = history[best]
+        if math.isnan(record['score']):
+            raise SearchFailed(f'no candidate has a score; {HISTORY} says why')
+        logger = self.runner.logger
+        found = {subnet: history[subnet] for subnet in self.strategy.scores}
+        results = SearchResults(self.runner.work_dir, self.candidates, found, self.strategy.objectives, logger)
         if self._file is not None:
-            static = extract_calibrated(self.supernet, best, self.calibration)
-            work_dir = Path(self.runner.work_dir)
-            choice = best.to_yaml().encode()
-            write_atomically(work_dir / BEST_YAML, lambda file: file.write(choice))
-            save_atomically(subnet_checkpoint(static, record['metrics']), work_dir / BEST_CHECKPOINT)
-            self.runner.logger.info(
-                f'exported {work_dir / BEST_CHECKPOINT} and {work_dir / BEST_YAML}:\n{best.to_yaml()}'
-            )
-        return {key: float(record[key]) for key in ('score', 'flops', 'params')}
+            results.write_best(best)
+            results.write_pareto_yamls()
+            results.write_report(Path(self.runner.work_dir).resolve().name, self.score)
+        if self.export_pareto:
+            results.write_pareto_checkpoints()
+        return {key: float(record[key]) for key in ('score', *self.candidates.costs(best))}
 
 
 def digest(state: Mapping[str, Tensor]) -> str:
@@ -212,3 +242,20 @@ def digest(state: Mapping[str, Tensor]) -> str:
         sha.update(key.encode())
         sha.update(value.detach().cpu().contiguous().numpy().tobytes())
     return sha.hexdigest()
+
+
+def _latency_table(path: str, space: SearchSpace, num_classes: int, elsewhere: bool) -> LatencyTable:
+    """The table of a file, if it is of this space and, unless told otherwise, of this machine."""
+
+    def load() -> LatencyTable:
+        table = LatencyTable.load(path)
+        table.check_space(space, num_classes)
+        if not elsewhere:
+            check_machine(
+                table,
+                'measure here with tools/measure_latency.py, or, to search for that machine, set '
+                'val_cfg.latency_elsewhere=True',
+            )
+        return table
+
+    return on_first_rank(load)

@@ -56,14 +56,15 @@ class History:
     def take_over(self, path: str | Path, known: Mapping[SubnetSpec, Mapping]) -> None:
         """Add the scores that an earlier search's history at ``path`` knows, as of generation :data:`BEFORE`."""
         taken = {s: record for s, record in known.items() if s not in self.records and 'error' not in record}
-        for subnet, record in taken.items():
-            self.add(subnet, {**record, 'generation': BEFORE})
+        records = {subnet: {**record, 'generation': BEFORE} for subnet, record in taken.items()}
+        self._append(*({**record, 'subnet': subnet.to_dict()} for subnet, record in records.items()))
+        self.records |= records
         self.notes.append(f'took over {len(taken)} candidates from {path}')
 
-    def _append(self, line: Mapping) -> None:
+    def _append(self, *lines: Mapping) -> None:
         try:
             with open(self.path, 'ab') as file:
-                file.write(_line(line))
+                file.write(b''.join(map(_line, lines)))
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

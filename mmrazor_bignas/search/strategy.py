@@ -34,12 +34,17 @@ class Strategy(ABC):
         seed: Seed of every draw.
 
     Attributes:
+        objectives: What its Pareto set is over: the score, as high as can be, and costs, as low as can be.
         scores: What was told.
         generation: How often.
+        tried: Proposals so far, feasible or not, new or not.
+        feasible: How many of them were feasible.
 
     Raises:
         InputError: A number is out of its range.
     """
+
+    objectives: tuple[str, ...] = ('score', 'flops')
 
     def __init__(
         self, search_space: SearchSpace, constraints: Constraints, population: int = 100, seed: int = 0
@@ -47,7 +52,7 @@ class Strategy(ABC):
         self._check_count('population', population)
         self.space, self.constraints = search_space, constraints
         self.population, self.seed = population, seed
-        self.generation = 0
+        self.generation = self.tried = self.feasible = 0
         self.scores: dict[SubnetSpec, float] = {}
 
     @abstractmethod
@@ -66,6 +71,8 @@ class Strategy(ABC):
         misses = 0
         for attempt in range(TRIES_PER_CANDIDATE * self.population):
             subnet = propose(rng, attempt)
+            self.tried += 1
+            self.feasible += subnet is not None
             if subnet is None or subnet in self.scores or subnet in found:
                 misses += 1
             else:
