@@ -4,12 +4,14 @@ from mmrazor_bignas.search.coarse_to_fine import CoarseToFine
 from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search.evolution import Evolution
 from mmrazor_bignas.search.history import BEFORE, History, read_history, read_known
+from mmrazor_bignas.search.nsga2 import NSGA2
 from mmrazor_bignas.search.pareto import pareto_front
 from mmrazor_bignas.search.random_search import RandomSearch
 from mmrazor_bignas.search.strategy import Strategy
 
 __all__ = [
     'BEFORE',
+    'NSGA2',
     'CoarseToFine',
     'Constraints',
     'Evolution',

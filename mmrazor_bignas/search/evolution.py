@@ -15,9 +15,9 @@ from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 class Evolution(Strategy):
     """Evolution search (arXiv:1802.01548) among feasible subnets only.
 
-    The first generation grows the smallest subnet of every feasible resolution up to the constraints. Later ones mutate
-    and cross the best so far; a child outside the constraints is walked back into them. Every fourth try is a random
-    subnet: late in a small space children repeat what is known.
+    The first generation grows the smallest subnet of every feasible resolution up to the constraints. Later ones, those
+    that know as many scores as are parents, mutate and cross the best so far; a child outside the constraints is walked
+    back into them. Every fourth try is a random subnet: late in a small space children repeat what is known.
 
     Args:
         search_space: The search space.
@@ -50,10 +50,10 @@ class Evolution(Strategy):
         self.mutation_probability, self.crossover_share = mutation_probability, crossover_share
 
     def _proposal(self) -> Proposal:
-        if not self.scores:
-            seeds = [replace(self.space.smallest, resolution=side) for side in self.space.resolution]
-            feasible = [subnet for subnet in seeds if self.constraints.feasible(subnet)]
-        parents = self.best(self.parents)
+        seeds = [replace(self.space.smallest, resolution=side) for side in self.space.resolution]
+        feasible = [subnet for subnet in seeds if self.constraints.feasible(subnet)]
+        enough = len(self.scores) >= min(self.parents, self.population)
+        parents = self.best(self.parents) if enough else []
 
         def propose(rng: Random, attempt: int) -> SubnetSpec | None:
             if attempt % 4 == 0 or not (parents or feasible):

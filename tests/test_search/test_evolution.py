@@ -105,6 +105,19 @@ def test_founders_are_grown_at_every_feasible_resolution(evolution, tiny_space, 
     assert sum(costs[subnet].flops > 0.85 * BUDGET for subnet in founders) >= 12
 
 
+@pytest.mark.parametrize(('population', 'parents', 'known'), [(24, 4, 3), (24, 40, 23)])
+def test_founders_are_grown_as_long_as_too_few_are_known_to_be_parents(
+    evolution, tiny_space, costs, population, parents, known
+):
+    """An earlier search's history may know of few feasible subnets."""
+    strategy = evolution(population=population, parents=parents)
+    low = [s for s in tiny_space.enumerate() if costs[s].flops < 0.5 * BUDGET]
+    strategy.tell({s: score(s) for s in low[:known]})
+    assert sum(costs[s].flops > 0.85 * BUDGET for s in strategy.ask()) >= 12
+    strategy.tell({s: score(s) for s in low[known : known + 1]})
+    assert sum(costs[s].flops > 0.85 * BUDGET for s in strategy.ask()) < 12
+
+
 def test_a_budget_that_starves_rejection_fills_the_population(imagenet_space):
     """A1's FLOPs: two of ten thousand random subnets meet them."""
 

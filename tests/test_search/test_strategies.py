@@ -9,11 +9,11 @@ from searches import score, search
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
-from mmrazor_bignas.search import CoarseToFine, Constraints, Evolution, RandomSearch
+from mmrazor_bignas.search import NSGA2, CoarseToFine, Constraints, Evolution, RandomSearch
 from mmrazor_bignas.search.coarse_to_fine import skeletons
 from mmrazor_bignas.search_space import CostTable
 
-STRATEGIES = [Evolution, RandomSearch, CoarseToFine]
+STRATEGIES = [Evolution, NSGA2, RandomSearch, CoarseToFine]
 BUDGET = 500_000
 
 
