@@ -9,11 +9,10 @@ import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
 from mmrazor_bignas.engine.batches import SeededDataset
 from mmrazor_bignas.engine.distributed import unwrapped
-from mmrazor_bignas.engine.progress import on_terminal
+from mmrazor_bignas.engine.progress import logs_above_bars, on_terminal
 from mmrazor_bignas.errors import InputError, TrainingDiverged
 from mmrazor_bignas.registry import HOOKS
 
@@ -78,7 +77,7 @@ class ProgressBarHook(Hook):
     def before_train(self, runner: Runner) -> None:
         self._bar = self._redirect = None
         if on_terminal():
-            self._redirect = logging_redirect_tqdm(loggers=[runner.logger])
+            self._redirect = logs_above_bars(runner.logger)
             self._redirect.__enter__()
             self._bar = tqdm(
                 desc='train', total=runner.max_iters, initial=runner.iter, unit='it', dynamic_ncols=True, leave=False

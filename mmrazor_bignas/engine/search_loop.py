@@ -131,17 +131,19 @@ class SearchLoop(BaseLoop):
         self.runner.call_hook('before_val_epoch')
         history = self._open_history()
         earlier = {subnet: record for subnet, record in history.items() if record.get('generation') == BEFORE}
-        if feasible := {s: record['score'] for s, record in earlier.items() if self.constraints.feasible(s)}:
-            self.strategy.tell(feasible)
+        feasible = {subnet: record for subnet, record in earlier.items() if self.constraints.feasible(subnet)}
+        if feasible:
+            self.strategy.tell({subnet: record['score'] for subnet, record in feasible.items()})
         self._deadline = self._clock() + self.max_seconds
         with SearchView(self.score, self.generations, self.strategy, self.runner.logger) as view:
+            view.see(feasible.values())
             for generation in range(self.generations):
                 candidates = self.strategy.ask()
                 if not candidates:
                     self.runner.logger.info('no further feasible subnet was found: the search is complete')
                     break
                 new = [subnet for subnet in candidates if subnet not in history]
-                view.begin(generation, len(candidates), len(candidates) - len(new))
+                view.begin(generation, len(candidates), [history[s] for s in candidates if s in history])
                 in_time = self._evaluate(new, generation, history, view)
                 self.strategy.tell({s: history[s]['score'] for s in candidates if s in history})
                 self.runner.logger.info('; '.join(view.lines()))

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import time
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping
 from contextlib import ExitStack
 
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
 from tqdm import tqdm
-from tqdm.contrib.logging import logging_redirect_tqdm
 
-from mmrazor_bignas.engine.progress import LINE_EVERY_SECONDS, on_terminal
+from mmrazor_bignas.engine.progress import LINE_EVERY_SECONDS, logs_above_bars, on_terminal
 from mmrazor_bignas.search import Strategy
 
 
@@ -36,9 +36,9 @@ class SearchView:
 
     def __enter__(self) -> SearchView:
         if on_terminal():
-            self._stack.enter_context(logging_redirect_tqdm(loggers=[self.logger]))
+            self._stack.enter_context(logs_above_bars(self.logger))
             bar = tqdm(
-                desc='search', total=self._left, unit='candidate', leave=False, dynamic_ncols=True, smoothing=0.1
+                desc='search', total=self._left, unit=' candidates', leave=False, dynamic_ncols=True, smoothing=0.1
             )
             text = tqdm(bar_format='{desc}', leave=False, dynamic_ncols=True)
             self._bars = [self._stack.enter_context(bar), self._stack.enter_context(text)]
@@ -47,21 +47,25 @@ class SearchView:
     def __exit__(self, *_) -> None:
         self._stack.close()
 
-    def begin(self, generation: int, candidates: int, known: int) -> None:
-        """A generation of so many candidates begins; the scores of some are known."""
+    def begin(self, generation: int, candidates: int, known: Collection[Mapping]) -> None:
+        """A generation of so many candidates begins; the records of some are known."""
         self.generation = generation + 1
-        self.known += known
-        self._left = (self.generations - generation - 1) * self.strategy.population + candidates - known
+        self.known += len(known)
+        self._left = (self.generations - generation - 1) * self.strategy.population + candidates - len(known)
+        self.see(known)
         self._refresh()
 
-    def add(self, records: list[Mapping]) -> None:
+    def add(self, records: Collection[Mapping]) -> None:
         """Candidates were evaluated."""
         self.evaluated += len(records)
         self._left -= len(records)
-        for record in records:
-            if self.best is None or not record['score'] <= self.best['score']:
-                self.best = record if record['score'] == record['score'] else self.best
+        self.see(records)
         self._refresh()
+
+    def see(self, records: Iterable[Mapping]) -> None:
+        """The best of these records, where they have a score, may be the best of all."""
+        scored = [record for record in records if not math.isnan(record['score'])]
+        self.best = max([self.best, *scored] if self.best else scored, key=lambda record: record['score'], default=None)
 
     def lines(self) -> tuple[str, str]:
         """Where the search is, and the best so far."""

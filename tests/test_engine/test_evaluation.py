@@ -38,6 +38,19 @@ def test_accuracy_is_counted_over_every_image_once(parts, tiny_space):
     assert set(metrics) == {'accuracy/top1', 'accuracy/top5'}
 
 
+def test_autocast_changes_logits_by_rounding_alone(parts, tiny_space):
+    supernet, calibration, batches = parts
+    found = {}
+    for amp in (False, True):
+        static = extract_calibrated(supernet, tiny_space.largest, calibration, amp)
+        logits = []
+        static.head.fc.register_forward_hook(lambda module, inputs, output, logits=logits: logits.append(output))
+        measure(static, batches, Evaluator([Accuracy()]), amp)
+        found[amp] = torch.cat(logits)
+    assert (found[False].dtype, found[True].dtype) == (torch.float32, torch.bfloat16)
+    assert 0 < (found[True].float() - found[False]).abs().max() < 0.05 * found[False].abs().max()
+
+
 def test_a_score_is_a_function_of_checkpoint_and_subnet(parts, tiny_space):
     supernet, calibration, batches = parts
     state = {key: value.clone() for key, value in supernet.state_dict().items()}

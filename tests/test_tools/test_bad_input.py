@@ -11,6 +11,9 @@ import torch
 from conftest import ROOT
 from tiny_imagenet import CLASSES, SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, error_of, run
 
+from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.search_space import MEASURED_ON, LatencyTable, SearchSpace
+
 sys.path.insert(0, str(ROOT / 'tools'))
 
 
@@ -81,7 +84,7 @@ def test_a_search_needs_a_checkpoint(tool, tmp_path):
     assert 'needs --checkpoint FILE' in tool('train', SEARCH, '--work-dir', tmp_path)
 
 
-@pytest.mark.parametrize('option', ['--amp', '--no-validate', '--auto-scale-lr'])
+@pytest.mark.parametrize('option', ['--no-validate', '--auto-scale-lr'])
 def test_options_of_training_are_no_options_of_a_search(tool, tmp_path, option):
     assert f'{option} is for training' in tool('train', SEARCH, '--work-dir', tmp_path, '--checkpoint', 'x', option)
 
@@ -251,6 +254,20 @@ def test_a_missing_image(tool, tmp_path, imagenet, monkeypatch):
 )
 def test_searches(tool, trained, tmp_path, option, message):
     words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--cfg-options', *SEARCH_OPTIONS, option]
+    assert message in tool('train', SEARCH, *words)
+
+
+@pytest.mark.parametrize('measured_on', ['Turing 1', None])
+def test_a_latency_table_of_another_machine_or_space(tool, trained, tmp_path, measured_on):
+    rows = load_config(SUPERNET).algorithm.architecture.backbone.search_space
+    if measured_on:
+        rows = {**rows, 'resolution': [32, 48, 64]}
+    space = SearchSpace.from_dict(rows)
+    table = LatencyTable({}, {**dict.fromkeys(MEASURED_ON, 1), 'device': 'cpu', 'machine': measured_on}, space, CLASSES)
+    (tmp_path / 'latency.json').write_text(table.to_json())
+    option = f'val_cfg.latency_table={tmp_path / "latency.json"}'
+    words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--cfg-options', *SEARCH_OPTIONS, option]
+    message = "was measured on 'Turing 1', this machine has" if measured_on else 'is of another search space'
     assert message in tool('train', SEARCH, *words)
 
 

@@ -7,10 +7,22 @@ import pytest
 import torch
 import yaml
 from mmengine.config import Config
-from tiny_imagenet import SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, error_of, run
+from tiny_imagenet import (
+    CLASSES,
+    SEARCH,
+    SEARCH_OPTIONS,
+    SUBNET,
+    SUPERNET,
+    TEST_OPTIONS,
+    TRAIN_OPTIONS,
+    error_of,
+    run,
+)
 
-from mmrazor_bignas.search import read_history
-from mmrazor_bignas.search_space import SubnetSpec
+from mmrazor_bignas.engine.latency import machine_name
+from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.search import pareto_front, read_history
+from mmrazor_bignas.search_space import MEASURED_ON, LatencyTable, SearchSpace, SubnetSpec, distinct_layers
 
 
 def test_train(trained):
@@ -43,6 +55,52 @@ def test_search(searched):
     best = SubnetSpec.from_yaml(searched.work_dir / 'best_subnet.yaml')
     assert records[best]['score'] == max(record['score'] for record in records.values())
     assert 'generation 2/2' in searched.out
+
+
+def test_a_search_leaves_its_pareto_set_and_a_report(searched):
+    records = read_history(searched.work_dir / 'search_history.jsonl')
+    front = pareto_front({subnet: (-record['score'], record['flops']) for subnet, record in records.items()})
+    yamls = sorted((searched.work_dir / 'pareto').iterdir())
+    assert [SubnetSpec.from_yaml(path) for path in yamls] == front
+    assert yamls[0].read_text().startswith(f'# accuracy/top1 {records[front[0]]["score"]:.4f}, flops ')
+    report = (searched.work_dir / 'report.html').read_text()
+    assert all(f'href="pareto/{path.name}"' in report for path in yamls)
+    for name in ('pareto.png', 'scores.png', 'choices.png'):
+        assert (searched.work_dir / name).read_bytes().startswith(b'\x89PNG')
+
+
+def test_a_search_of_many_objectives(imagenet, trained, tmp_path):
+    """Under bfloat16, with a latency table, and a checkpoint for every subnet of the Pareto set."""
+    rows = load_config(SUPERNET).algorithm.architecture.backbone.search_space
+    space = SearchSpace.from_dict({**rows, 'resolution': [32, 48, 64]})
+    layers = distinct_layers(space, CLASSES)
+    measured_on = {**dict.fromkeys(MEASURED_ON, 1), 'device': 'cpu', 'machine': machine_name('cpu')}
+    table = LatencyTable({str(layer): 0.5 for layer in layers}, measured_on, space, CLASSES)
+    (tmp_path / 'latency.json').write_text(table.to_json())
+    (tmp_path / 'pareto').mkdir()
+    (tmp_path / 'pareto/999.yaml').write_text('of an earlier search')
+    (tmp_path / 'pareto/notes.txt').write_text('mine')
+    options = [
+        *SEARCH_OPTIONS,
+        'val_cfg.strategy.type=mmrazor_bignas.NSGA2',
+        'val_cfg.strategy.objectives=[score,latency]',
+        f'val_cfg.latency_table={tmp_path / "latency.json"}',
+        'val_cfg.constraints.latency=[0,12]',
+        'val_cfg.export_pareto=True',
+    ]
+    words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--amp', '--cfg-options', *options]
+    result = run('tools/train.py', SEARCH, *words, cwd=imagenet)
+    assert result.code == 0, result.err[-3000:]
+    records = read_history(tmp_path / 'search_history.jsonl')
+    assert all(record['latency'] == 0.5 * (2 + sum(subnet.depth)) <= 12 for subnet, record in records.items())
+    assert json.loads((tmp_path / 'search_history.jsonl').read_text().splitlines()[0])['amp'] is True
+    front = pareto_front({subnet: (-record['score'], record['latency']) for subnet, record in records.items()})
+    names = [f'{i:03d}.{suffix}' for i in range(1, 1 + len(front)) for suffix in ('pth', 'yaml')]
+    assert sorted(path.name for path in (tmp_path / 'pareto').iterdir()) == [*names, 'notes.txt']
+    for i, subnet in enumerate(front, 1):
+        meta = torch.load(tmp_path / f'pareto/{i:03d}.pth', weights_only=True)['meta']
+        assert meta['subnet'] == subnet.to_dict()
+        assert meta['metrics'] == records[subnet]['metrics']
 
 
 def test_a_resumed_search_evaluates_nothing_twice_and_ends_the_same(imagenet, trained, searched, tmp_path):
