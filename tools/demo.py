@@ -34,7 +34,6 @@ def main() -> None:
     supernet = Path((work / 'last_checkpoint').read_text().strip())
     tool('train.py', CONFIGS / 'digits_search.py', '--checkpoint', supernet, '--work-dir', work)
     searched = work / 'best_subnet.yaml'
-    tool('visualizations/plot_search.py', work / 'search_history.jsonl', '--out', work / 'pareto.png')
 
     smallest = test(work, supernet, 'min')
     largest = test(work, supernet, 'max')
