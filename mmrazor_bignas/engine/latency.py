@@ -25,7 +25,7 @@ DTYPES = ('float32', 'bfloat16')
 WARM_UP = 3  # passes
 SAMPLES = 5
 SAMPLE_SECONDS = 0.002  # at least, of as many passes as that takes
-ROUNDS = 5
+LAYER_ROUNDS, SUBNET_ROUNDS = 5, 25  # a subnet has no neighbours whose errors even out its own
 
 
 @dataclass(frozen=True)
@@ -91,12 +91,12 @@ def measure_table(space: SearchSpace, num_classes: int, settings: Settings) -> L
     def inputs(layer) -> tuple[int, int]:
         return layer.in_channels, layer.side
 
-    milliseconds = _fastest_medians(layers, SingleLayer, inputs, settings, 'measure layers')
+    milliseconds = _fastest_medians(layers, SingleLayer, inputs, settings, LAYER_ROUNDS, 'measure layers')
     measured_on = {
         'machine': machine_name(settings.device),
         **vars(settings),
         'torch': torch.__version__,
-        'passes': f'fastest of {ROUNDS} rounds, each the median of {SAMPLES} samples after {WARM_UP} passes of warm-up',
+        'passes': f'fastest of {LAYER_ROUNDS} rounds, each a median of {SAMPLES} samples after {WARM_UP} passes of warm-up',
         'date': time.strftime('%Y-%m-%d'),
     }
     return LatencyTable({str(layer): milliseconds[layer] for layer in layers}, measured_on, space, num_classes)
@@ -107,7 +107,7 @@ def measure_subnets(
 ) -> dict[SubnetSpec, float]:
     """Milliseconds of whole subnets for one batch of images of their own resolution."""
     return _fastest_medians(
-        subnets, classifier.twin, lambda subnet: (3, subnet.resolution), settings, 'measure subnets'
+        subnets, classifier.twin, lambda subnet: (3, subnet.resolution), settings, SUBNET_ROUNDS, 'measure subnets'
     )
 
 
@@ -123,6 +123,7 @@ def _fastest_medians(
     build: Callable[..., nn.Module],
     inputs: Callable[..., tuple[int, int]],
     settings: Settings,
+    rounds: int,
     what: str,
 ) -> dict:
     """Milliseconds of each item's network, in the round that disturbed it least.
@@ -134,7 +135,7 @@ def _fastest_medians(
     threads = torch.get_num_threads()
     torch.set_num_threads(settings.threads)
     try:
-        for item in track(items * ROUNDS, what, len(items) * ROUNDS):
+        for item in track(items * rounds, what, len(items) * rounds):
             found[item].append(_median(build(item), *inputs(item), settings))
     finally:
         torch.set_num_threads(threads)

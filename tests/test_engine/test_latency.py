@@ -25,7 +25,13 @@ CPU = Settings('cpu', 2, 1, 'float32')
 @pytest.fixture
 def quick(monkeypatch):
     """One pass of everything."""
-    for name, value in (('ROUNDS', 1), ('SAMPLES', 1), ('WARM_UP', 1), ('SAMPLE_SECONDS', 0)):
+    for name, value in (
+        ('LAYER_ROUNDS', 1),
+        ('SUBNET_ROUNDS', 1),
+        ('SAMPLES', 1),
+        ('WARM_UP', 1),
+        ('SAMPLE_SECONDS', 0),
+    ):
         monkeypatch.setattr(module, name, value)
 
 

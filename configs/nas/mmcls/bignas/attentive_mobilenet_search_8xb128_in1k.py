@@ -16,7 +16,7 @@ val_dataloader = dict(batch_size=128, num_workers=5, dataset={{_base_._search_se
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SearchLoop',
-    # Or CoarseToFine, BigNAS's own selection, or RandomSearch.
+    # Or NSGA2, for the best score at every cost in one search; CoarseToFine, BigNAS's own selection; RandomSearch.
     strategy=dict(type='mmrazor_bignas.Evolution', population=100, seed=0),
     generations=20,
     constraints=dict(flops=(0, 700e6)),
