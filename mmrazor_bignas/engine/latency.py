@@ -96,7 +96,7 @@ def measure_table(space: SearchSpace, num_classes: int, settings: Settings) -> L
         'machine': machine_name(settings.device),
         **vars(settings),
         'torch': torch.__version__,
-        'passes': f'fastest of {LAYER_ROUNDS} rounds, each a median of {SAMPLES} samples after {WARM_UP} passes of warm-up',
+        'passes': f'fastest of {LAYER_ROUNDS} rounds, each a median of {SAMPLES} samples after {WARM_UP} passes',
         'date': time.strftime('%Y-%m-%d'),
     }
     return LatencyTable({str(layer): milliseconds[layer] for layer in layers}, measured_on, space, num_classes)
