@@ -22,16 +22,19 @@ from mmrazor_bignas.engine.latency import (
 )
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
-from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.engine.storage import probe, write_atomically
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier
 from mmrazor_bignas.search_space import CostTable, LatencyTable
+
+TRUSTED = 0.95  # Spearman's correlation, from which on a table orders subnets well
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='measure_latency.py', description='Measure a latency table, and check it.')
     parser.add_argument('config', help='config of a subnet, training or search')
     parser.add_argument('--out', default='latency.json', help='the table to write (default latency.json)')
-    parser.add_argument('--check', metavar='TABLE', help='measure no table: check this one, with its own settings')
+    parser.add_argument('--check', metavar='TABLE', help='measure no table: check this one, with the settings in it')
     parser.add_argument('--device', choices=DEVICES, default='cpu', help='where the layers run (default cpu)')
     parser.add_argument('--batch-size', type=int, default=1, help='images in a forward pass (default 1)')
     parser.add_argument('--threads', type=int, default=torch.get_num_threads(), help="of torch's on the CPU")
@@ -43,6 +46,8 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     algorithm = load_config(args.config, args.cfg_options).algorithm
+    if args.subnets < 0 or args.subnets == 1:
+        raise InputError(f'--subnets is {args.subnets}; expected 2 or more, or 0 for none')
     architecture = {**algorithm.architecture}
     architecture.pop('type', None)
     classifier = SearchableImageClassifier(**architecture)
@@ -53,13 +58,14 @@ def main(args: argparse.Namespace) -> None:
         check_machine(table, 'check it there')
         settings = Settings.of(table)
     else:
+        probe(args.out)
         settings = Settings(args.device, args.batch_size, args.threads, args.dtype)
-        table = measure_table(space, num_classes, settings)
+        table = measure_table(space, num_classes, settings, args.out)
         content = table.to_json().encode()
         write_atomically(args.out, lambda file: file.write(content))
         print(f'{args.out}: {len(table.milliseconds)} layers')
     print(', '.join(f'{name}: {value}' for name, value in table.measured_on.items()))
-    if args.subnets > 1:
+    if args.subnets:
         check(table, classifier, settings, args.subnets)
 
 
@@ -77,6 +83,8 @@ def check(table: LatencyTable, classifier: SearchableImageClassifier, settings: 
         print(f'{cost(subnet).flops / 1e6:10,.2f} {said:10.3f} {took:10.3f} {errors[-1]:+8.1%}')
     rank = spearman([cost(subnet).latency for subnet in subnets], [measured[subnet] for subnet in subnets])
     print(f'{number} subnets: Spearman {rank:.4f}, median error {median(map(abs, errors)):.1%}')
+    if rank < TRUSTED:
+        print(f'below {TRUSTED}: was the machine busy? --check {table.source} measures the subnets again')
 
 
 if __name__ == '__main__':

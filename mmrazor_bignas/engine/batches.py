@@ -93,10 +93,10 @@ class FixedBatches:
     ) -> None:
         if ordering := sorted({'sampler', 'batch_sampler', 'shuffle', 'drop_last'} & set(options)):
             raise InputError(f'data loader: {ordering} cannot be set here, evaluation and calibration fix the order')
-        if batch_size < 1:
-            raise InputError(f'data loader: batch_size is {batch_size}; expected 1 or more')
-        if num_images is not None and num_images < 2:
-            raise InputError(f'calibrate_sample_num is {num_images}; expected 2 or more images')
+        if isinstance(batch_size, bool) or not isinstance(batch_size, int) or batch_size < 1:
+            raise InputError(f'data loader: batch_size is {batch_size!r}; expected 1 or more')
+        if num_images is not None and (type(num_images) is not int or num_images < 2):
+            raise InputError(f'calibrate_sample_num is {num_images!r}; expected 2 or more images')
         if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
             raise InputError(f'data loader: cache_bytes is {cache_bytes!r}; expected an integer of 0 or more')
         self.dataset = build_dataset(dataset)

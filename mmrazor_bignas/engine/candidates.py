@@ -56,14 +56,14 @@ class CandidateEvaluator:
         """Score, metrics and costs; where the evaluation failed, NaN and the error.
 
         Raises:
-            UserError, OSError, TypeError, KeyError, AttributeError: No other candidate would fare better.
+            UserError, OSError: No other candidate would fare better.
         """
         try:
             metrics = measure(self.extract(subnet), self.batches, self.evaluator, self.amp)
-        except (UserError, OSError, TypeError, KeyError, AttributeError):
+        except (UserError, OSError):
             raise
         except Exception as error:  # out of memory, most often
-            message = f'{type(error).__name__}: {(str(error).strip().splitlines() or [""])[-1]}'
+            message = ': '.join([type(error).__name__, *str(error).strip().splitlines()[-1:]])
             self.logger.warning(f'a candidate could not be evaluated:\n{subnet.to_yaml()}', exc_info=True)
             return {'score': math.nan, 'metrics': {}, **self.costs(subnet), 'error': message}
         if self.score not in metrics:

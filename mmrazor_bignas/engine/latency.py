@@ -66,8 +66,14 @@ def machine_name(device: str) -> str:
     if device == 'cuda':
         return torch.cuda.get_device_name() if torch.cuda.is_available() else 'no GPU'
     cpu_info = Path('/proc/cpuinfo')
-    models = re.findall(r'^model name\s*:\s*(.+)$', cpu_info.read_text(), re.M) if cpu_info.exists() else []
-    return models[0] if models else platform.processor() or platform.machine()
+    text = cpu_info.read_text() if cpu_info.exists() else ''
+    # The name alone can be that of many generations.
+    names = ('model name', 'cpu family', 'model')
+    found = [re.search(rf'^{name}\s*:\s*(.+)$', text, re.M) for name in names]
+    if not all(found):
+        return platform.processor() or platform.machine()
+    model, family, number = (match[1] for match in found)
+    return f'{model}, family {family}, model {number}'
 
 
 def check_machine(table: LatencyTable, advice: str) -> None:
@@ -81,7 +87,9 @@ def check_machine(table: LatencyTable, advice: str) -> None:
         raise InputError(f'{table.source}: was measured on {measured!r}, this machine has {here!r}; {advice}')
 
 
-def measure_table(space: SearchSpace, num_classes: int, settings: Settings) -> LatencyTable:
+def measure_table(
+    space: SearchSpace, num_classes: int, settings: Settings, source: str = 'latency table'
+) -> LatencyTable:
     """A latency table of every layer that some subnet of the space has.
 
     Weights are new: they do not matter for the time.
@@ -99,7 +107,7 @@ def measure_table(space: SearchSpace, num_classes: int, settings: Settings) -> L
         'passes': f'fastest of {LAYER_ROUNDS} rounds, each a median of {SAMPLES} samples after {WARM_UP} passes',
         'date': time.strftime('%Y-%m-%d'),
     }
-    return LatencyTable({str(layer): milliseconds[layer] for layer in layers}, measured_on, space, num_classes)
+    return LatencyTable({str(layer): milliseconds[layer] for layer in layers}, measured_on, space, num_classes, source)
 
 
 def measure_subnets(

@@ -23,6 +23,8 @@ def calibration_batches(
     dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1, cache: bool = True
 ) -> FixedBatches:
     """Fixed batches of training images; says so where the data set is smaller than asked for."""
+    if type(num_images) is not int:
+        raise InputError(f'calibrate_sample_num is {num_images!r}; expected 2 or more images')
     options = {'cache': cache, **dataloader}
     batches = FixedBatches(**options, num_images=num_images, seed=seed, rank=rank, world_size=world_size)
     if batches.num_images < num_images:

@@ -19,11 +19,12 @@ from mmrazor_bignas.engine.candidates import CandidateEvaluator
 from mmrazor_bignas.engine.distributed import on_first_rank, unwrapped
 from mmrazor_bignas.engine.latency import check_machine
 from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.search_data import scored
 from mmrazor_bignas.engine.search_results import SearchResults
 from mmrazor_bignas.engine.search_view import SearchView
 from mmrazor_bignas.errors import InputError, SearchFailed
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
-from mmrazor_bignas.search import BEFORE, Constraints, History, read_known
+from mmrazor_bignas.search import BEFORE, COST_NAMES, Constraints, History, read_known
 from mmrazor_bignas.search_space import CostTable, LatencyTable, SearchSpace, SubnetSpec
 
 HISTORY = 'search_history.jsonl'
@@ -85,6 +86,28 @@ class SearchLoop(BaseLoop):
     ) -> None:
         if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
             raise InputError(f'search: generations is {generations!r}; expected an integer of 1 or more')
+        if isinstance(seed, bool) or not isinstance(seed, int):
+            raise InputError(f'search: seed is {seed!r}; expected an integer')
+        switches = {
+            'amp': amp,
+            'latency_elsewhere': latency_elsewhere,
+            'export_pareto': export_pareto,
+            'resume': resume,
+        }
+        for name, value in switches.items():
+            if not isinstance(value, bool):
+                raise InputError(f'search: {name} is {value!r}; expected True or False')
+        for name, value in {'score': score, 'latency_table': latency_table}.items():
+            if not isinstance(value, str) and (name, value) != ('latency_table', None):
+                raise InputError(f'search: {name} is {value!r}; expected a text')
+        for name, value in {'strategy': strategy, 'calibrate_dataloader': calibrate_dataloader}.items():
+            if not isinstance(value, Mapping):
+                raise InputError(f'search: {name} is {value!r}; expected a dict')
+        if not isinstance(strategy.get('type'), str):
+            raise InputError(f'search: strategy is {dict(strategy)!r}; expected a type, e.g. mmrazor_bignas.Evolution')
+        known = [known] if isinstance(known, str) else known
+        if not isinstance(known, (list, tuple)) or not all(isinstance(path, str) for path in known):
+            raise InputError(f'search: known is {known!r}; expected a list of histories')
         if max_hours is not None and (
             isinstance(max_hours, bool) or not isinstance(max_hours, (int, float)) or not max_hours > 0
         ):
@@ -94,7 +117,9 @@ class SearchLoop(BaseLoop):
         cost = CostTable(
             space,
             supernet.head.num_classes,
-            latency_table and _latency_table(latency_table, space, supernet.head.num_classes, latency_elsewhere),
+            None
+            if latency_table is None
+            else _latency_table(latency_table, space, supernet.head.num_classes, latency_elsewhere),
         )
         self.constraints = Constraints(space, cost, constraints)
         self.strategy = TASK_UTILS.build({**strategy, 'search_space': space, 'constraints': self.constraints})
@@ -113,16 +138,14 @@ class SearchLoop(BaseLoop):
         self.max_seconds = math.inf if max_hours is None else 3600 * max_hours
         self._failed: dict[int, int] = {}  # in a row, by rank
         self._clock = time.monotonic
-        self.resume, self.known = resume, [known] if isinstance(known, str) else known
-        if not isinstance(self.known, (list, tuple)) or not all(isinstance(path, str) for path in self.known):
-            raise InputError(f'search: known is {known!r}; expected a list of histories')
+        self.resume, self.known = resume, known
         self._scores_depend_on = {
             'score': score,
             'data': {key: dataloader[key] for key in ('dataset', 'batch_size')},
             'calibration': {key: calibrate_dataloader[key] for key in ('dataset', 'batch_size')},
             'calibrate_sample_num': calibrate_sample_num,
             'seed': seed,
-            'amp': amp,
+            **({'amp': True} if amp else {}),
         }
 
     def run(self) -> dict[str, float]:
@@ -130,30 +153,50 @@ class SearchLoop(BaseLoop):
         self.runner.call_hook('before_val')
         self.runner.call_hook('before_val_epoch')
         history = self._open_history()
-        earlier = {subnet: record for subnet, record in history.items() if record.get('generation') == BEFORE}
-        feasible = {subnet: record for subnet, record in earlier.items() if self.constraints.feasible(subnet)}
-        if feasible:
-            self.strategy.tell({subnet: record['score'] for subnet, record in feasible.items()})
-        self._deadline = self._clock() + self.max_seconds
-        with SearchView(self.score, self.generations, self.strategy, self.runner.logger) as view:
-            view.see(feasible.values())
-            for generation in range(self.generations):
-                candidates = self.strategy.ask()
-                if not candidates:
-                    self.runner.logger.info('no further feasible subnet was found: the search is complete')
-                    break
-                new = [subnet for subnet in candidates if subnet not in history]
-                view.begin(generation, len(candidates), [history[s] for s in candidates if s in history])
-                in_time = self._evaluate(new, generation, history, view)
-                self.strategy.tell({s: history[s]['score'] for s in candidates if s in history})
-                self.runner.logger.info('; '.join(view.lines()))
-                if not in_time:
-                    self.runner.logger.warning('max_hours is over: the search ends here; --resume goes on')
-                    break
+        # What this search found itself it is told as it asks for it: a resumed search asks for the same.
+        feasible = self._feasible(history)
+        if earlier := {s: record['score'] for s, record in feasible.items() if record['generation'] == BEFORE}:
+            self.strategy.tell(earlier)
+        try:
+            self._search(history, feasible, len(earlier))
+        except SearchFailed:
+            if any(math.isfinite(record['score']) for record in self._feasible(history).values()):
+                self._export(history)
+            raise
         metrics = self._export(history)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
         self.runner.call_hook('after_val')
         return metrics
+
+    def _search(self, history: dict[SubnetSpec, dict], known: Mapping[SubnetSpec, dict], earlier: int) -> None:
+        """All generations.
+
+        Args:
+            history: What is known of every subnet; grows.
+            known: The feasible part of it.
+            earlier: How many were taken over.
+        """
+        self._deadline = self._clock() + self.max_seconds
+        logger = self.runner.logger
+        with SearchView(self.score, self.generations, self.strategy, logger, self.max_seconds) as view:
+            view.known = earlier
+            view.see(known.values())
+            for generation in range(self.generations):
+                candidates = self.strategy.ask()
+                if not candidates:
+                    logger.info('no further feasible subnet was found: the search is complete')
+                    return
+                new = [subnet for subnet in candidates if subnet not in history]
+                view.begin(generation, len(candidates), [history[s] for s in candidates if s in history])
+                in_time = self._evaluate(new, generation, history, view)
+                self.strategy.tell({s: history[s]['score'] for s in candidates if s in history})
+                logger.info('; '.join(view.lines()))
+                if not in_time:
+                    logger.warning('max_hours is over: the search ends here; --resume goes on')
+                    return
+
+    def _feasible(self, history: Mapping[SubnetSpec, dict]) -> dict[SubnetSpec, dict]:
+        return {subnet: record for subnet, record in history.items() if self.constraints.feasible(subnet)}
 
     def _evaluate(
         self, subnets: list[SubnetSpec], generation: int, history: dict[SubnetSpec, dict], view: SearchView
@@ -199,34 +242,38 @@ class SearchLoop(BaseLoop):
                 'search_space': supernet.search_space.to_dict(),
                 **self._scores_depend_on,
             }
-            # Read before the own history is moved aside. A resumed search has taken them over already.
-            known = {} if self.resume else {path: read_known(path, search) for path in self.known}
+            known = {path: self._priced(read_known(path, search), path) for path in self.known}
             self._file = History(Path(self.runner.work_dir) / HISTORY, search, self.resume)
+            own = self._priced(self._file.records, self._file.path)
+            if self.resume and own:
+                self.runner.logger.info(f'resumed: {len(own)} candidates are known')
             for path, records in known.items():
                 self._file.take_over(path, records)
-            for subnet in self._file.records:
-                supernet.search_space.validate(subnet, source=str(self._file.path))
             for note in self._file.notes:
                 self.runner.logger.warning(note)
-            if self._file.records:
-                self.runner.logger.info(f'resumed: {len(self._file.records)} candidates are known')
-            # Failed ones are tried again: the reason may be gone. Another latency table may be in use now.
-            return {
-                subnet: {**record, **self.candidates.costs(subnet)}
-                for subnet, record in self._file.records.items()
-                if 'error' not in record
-            }
+            # Failed ones are tried again: the reason may be gone.
+            known = self._file.records | own
+            return {subnet: record for subnet, record in known.items() if 'error' not in record}
 
         return on_first_rank(open_file)
 
+    def _priced(self, records: Mapping[SubnetSpec, dict], source: str | Path) -> dict[SubnetSpec, dict]:
+        """Records of subnets of this space, with this search's costs: another latency table may have been in use."""
+        priced = {}
+        for subnet, record in records.items():
+            self.candidates.supernet.search_space.validate(subnet, source=str(source))
+            scores = {key: value for key, value in record.items() if key not in COST_NAMES}
+            priced[subnet] = {**scores, **self.candidates.costs(subnet)}
+        return priced
+
     def _export(self, history: dict[SubnetSpec, dict]) -> dict[str, float]:
         """Write the results; returns what is known of the best candidate."""
-        best = self.strategy.best()[0]
-        record = history[best]
-        if math.isnan(record['score']):
+        found = self._feasible(history)
+        best = next(iter(scored(found)), None)
+        if best is None:
             raise SearchFailed(f'no candidate has a score; {HISTORY} says why')
+        record = history[best]
         logger = self.runner.logger
-        found = {subnet: history[subnet] for subnet in self.strategy.scores}
         results = SearchResults(self.runner.work_dir, self.candidates, found, self.strategy.objectives, logger)
         if self._file is not None:
             results.write_best(best)

@@ -33,7 +33,7 @@ class SearchResults:
     Args:
         work_dir: Where they go.
         candidates: What scored them.
-        records: ``subnet -> record`` of every feasible candidate, taken over or evaluated.
+        records: ``subnet -> record`` of every feasible candidate that is known.
         objectives: What the Pareto set is over: ``'score'`` and costs.
         logger: Is told what was written.
     """
@@ -82,7 +82,7 @@ class SearchResults:
         """The report and its figures as images."""
         histories = {run: self.records}
         for name, figure in (
-            ('pareto.png', draw_pareto(histories, score)),
+            ('pareto.png', draw_pareto(histories, score, next(name for name in self.objectives if name != 'score'))),
             ('scores.png', draw_scores(histories, score)),
             ('choices.png', draw_choices(histories)),
         ):

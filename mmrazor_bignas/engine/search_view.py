@@ -23,10 +23,14 @@ class SearchView:
         generations: How many there will be at most.
         strategy: Says how many proposals were tried and how many of them were feasible.
         logger: Its lines go around the view.
+        max_seconds: After which no candidate is begun.
     """
 
-    def __init__(self, score: str, generations: int, strategy: Strategy, logger: MMLogger) -> None:
+    def __init__(
+        self, score: str, generations: int, strategy: Strategy, logger: MMLogger, max_seconds: float = math.inf
+    ) -> None:
         self.score, self.generations, self.strategy, self.logger = score, generations, strategy, logger
+        self.max_seconds = max_seconds
         self.generation = self.evaluated = self.known = 0
         self.best: Mapping | None = None
         self._left = generations * strategy.population  # candidates that may still be evaluated
@@ -37,9 +41,7 @@ class SearchView:
     def __enter__(self) -> SearchView:
         if on_terminal():
             self._stack.enter_context(logs_above_bars(self.logger))
-            bar = tqdm(
-                desc='search', total=self._left, unit=' candidates', leave=False, dynamic_ncols=True, smoothing=0.1
-            )
+            bar = tqdm(desc='search', total=self._left, unit=' candidates', leave=False, dynamic_ncols=True)
             text = tqdm(bar_format='{desc}', leave=False, dynamic_ncols=True)
             self._bars = [self._stack.enter_context(bar), self._stack.enter_context(text)]
         return self
@@ -64,8 +66,9 @@ class SearchView:
 
     def see(self, records: Iterable[Mapping]) -> None:
         """The best of these records, where they have a score, may be the best of all."""
-        scored = [record for record in records if not math.isnan(record['score'])]
-        self.best = max([self.best, *scored] if self.best else scored, key=lambda record: record['score'], default=None)
+        scored = [record for record in records if math.isfinite(record['score'])]
+        scored += [self.best] if self.best else []
+        self.best = max(scored, key=lambda record: (record['score'], -record['flops']), default=None)
 
     def lines(self) -> tuple[str, str]:
         """Where the search is, and the best so far."""
@@ -82,8 +85,9 @@ class SearchView:
 
     @property
     def seconds_left(self) -> float:
-        """At the pace so far."""
-        return (time.monotonic() - self._start) / max(self.evaluated, 1) * self._left
+        """At the pace so far, and not beyond the end of the time."""
+        spent = time.monotonic() - self._start
+        return min(spent / max(self.evaluated, 1) * self._left, max(self.max_seconds - spent, 0))
 
     def _refresh(self) -> None:
         counts, best = self.lines()

@@ -17,6 +17,20 @@ FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = '.{}.tmp'
 
 
+def probe(path: str | os.PathLike) -> None:
+    """See that a file can be written, before hours go into its content.
+
+    Raises:
+        StorageError: It cannot.
+    """
+    path = Path(path)
+    with _named(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(TEMPORARY.format(path.name))
+        temporary.write_bytes(bytes(4096))
+        temporary.unlink()
+
+
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
     """Write under a temporary name, flush to disk, rename: a reader sees the old file or the new one.
 

@@ -48,6 +48,14 @@ class Constraints:
                 )
             self.ranges[name] = (low, high)
 
+    def described(self) -> str:
+        """Every range, and what the space reaches by itself."""
+        texts = []
+        for name, (low, high) in self.ranges.items():
+            reached = ' to '.join(_number(getattr(self.cost(s), name)) for s in _extremes(self.space, self.cost, name))
+            texts.append(f'{name} in [{_number(low)}, {_number(high)}] (of {reached})')
+        return ', '.join(texts)
+
     def excess(self, subnet: SubnetSpec) -> int:
         """1 where some cost is above its range, else -1 where some is below, else 0: feasible."""
         cost = self.cost(subnet)

@@ -13,6 +13,7 @@ from mmrazor_bignas.search_space import SubnetSpec
 FORMAT = 'mmrazor_bignas search history 1'
 # The generation of a record that came from another search's history.
 BEFORE = -1
+MOST_GENERATIONS = 10**6
 
 
 class History:
@@ -21,7 +22,8 @@ class History:
     Args:
         path: The file.
         search: What the scores depend on (checkpoint, search space, data, calibration), as JSON values.
-        resume: Go on with an existing file. Otherwise an existing file is moved aside, not overwritten.
+        resume: Go on with an existing file. Otherwise it is moved aside when the first record is added: a search that
+            fails before leaves it where it was.
 
     Attributes:
         records: ``subnet -> record``; a record has ``generation``, ``score``, ``metrics``, ``flops``, ``params``.
@@ -37,16 +39,17 @@ class History:
         self.records: dict[SubnetSpec, dict] = {}
         self.notes: list[str] = []
         self._header = _header_of(search)
+        self._aside: Path | None = None  # where an earlier file is to go
         if self.path.exists() and resume:
             self._read()
-            return
-        if self.path.exists():
-            aside = next(
-                name for i in range(1, 10**6) if not (name := self.path.with_name(f'{self.path.name}.{i}')).exists()
+        elif self.path.exists():
+            aside = (self.path.with_name(f'{self.path.name}.{i}') for i in range(1, 10**6))
+            self._aside = next(path for path in aside if not path.exists())
+            self.notes.append(
+                f'{self.path} is of an earlier search: it goes to {self._aside}; --resume would go on with it'
             )
-            self.path.rename(aside)
-            self.notes.append(f'moved the history of an earlier search to {aside}; --resume would go on with it')
-        self._append(self._header)
+        else:
+            self._append(self._header)
 
     def add(self, subnet: SubnetSpec, record: Mapping) -> None:
         """Append a record and flush it to disk."""
@@ -57,11 +60,16 @@ class History:
         """Add the scores that an earlier search's history at ``path`` knows, as of generation :data:`BEFORE`."""
         taken = {s: record for s, record in known.items() if s not in self.records and 'error' not in record}
         records = {subnet: {**record, 'generation': BEFORE} for subnet, record in taken.items()}
-        self._append(*({**record, 'subnet': subnet.to_dict()} for subnet, record in records.items()))
-        self.records |= records
-        self.notes.append(f'took over {len(taken)} candidates from {path}')
+        if records:
+            self._append(*({**record, 'subnet': subnet.to_dict()} for subnet, record in records.items()))
+            self.records |= records
+            self.notes.append(f'took over {len(taken)} candidates from {path}')
 
     def _append(self, *lines: Mapping) -> None:
+        if self._aside is not None:
+            self.path.rename(self._aside)
+            self._aside = None
+            lines = (self._header, *lines)
         try:
             with open(self.path, 'ab') as file:
                 file.write(b''.join(map(_line, lines)))
@@ -151,8 +159,13 @@ def _check_header(path: Path, header: Mapping, expected: Mapping, advice: str) -
 def _record(path: Path, number: int, line: bytes) -> tuple[SubnetSpec, dict]:
     record = _parse(path, number, line)
     subnet = SubnetSpec.from_dict(record.pop('subnet', None), source=f'{path}, line {number}')
-    for key in ('score', 'flops', 'params'):
+    for key in ('score', 'flops', 'params', *({'latency'} & set(record))):
         value = record.get(key)
         if isinstance(value, bool) or not isinstance(value, (int, float)):
             raise InputError(f'{path}, line {number}: "{key}" is {value!r}; expected a number')
+    generation, metrics = record.setdefault('generation', 0), record.setdefault('metrics', {})
+    if type(generation) is not int or not BEFORE <= generation < MOST_GENERATIONS:
+        raise InputError(f'{path}, line {number}: "generation" is {generation!r}; expected an integer from {BEFORE} on')
+    if not isinstance(metrics, dict):
+        raise InputError(f'{path}, line {number}: "metrics" is {metrics!r}; expected an object')
     return subnet, record

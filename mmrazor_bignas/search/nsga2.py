@@ -26,8 +26,8 @@ class NSGA2(Strategy):
     every resolution grown up to costs spread over what the constraints allow. Later ones mutate and cross parents that
     won a binary tournament by rank of non-domination, then by crowding distance; a child outside the constraints is
     walked back into them. Parents are the survivors by the same two of all subnets told, not only of the last two
-    generations: an evaluation is dear, to rank it again is not. Every 20th try is a random subnet: late in a small
-    space children repeat what is known.
+    generations: an evaluation is dear, to rank it again is not. Every 20th try is a random subnet, since late in a
+    small space children repeat what is known, and every 20th one is grown as at first.
 
     Args:
         search_space: The search space.

@@ -93,7 +93,8 @@ class LatencyTable:
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise InputError(f'{path}: not a latency table; it has no "format": "{FORMAT}"')
         layers, measured_on = content.get('layers'), content.get('measured_on')
-        if not isinstance(layers, dict) or not isinstance(measured_on, dict) or set(measured_on) < set(MEASURED_ON):
+        complete = isinstance(measured_on, dict) and set(MEASURED_ON) <= set(measured_on)
+        if not isinstance(layers, dict) or not complete:
             raise InputError(f'{path}: expected "layers", and "measured_on" with {list(MEASURED_ON)}')
         for layer, value in layers.items():
             if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 < value < math.inf:

@@ -45,8 +45,8 @@ def test_the_best_is_never_lost(view):
     assert view.best is None
     view.see([record(5.0), record(math.nan), record(7.0), record(6.0)])
     view.see([])
-    view.see([record(math.nan), record(1.0)])
-    assert view.best['score'] == 7.0
+    view.see([record(math.nan), record(math.inf), record(1.0), {**record(7.0), 'flops': 1}])
+    assert (view.best['score'], view.best['flops']) == (7.0, 1)
 
 
 def test_the_time_left_is_that_of_what_is_not_known(view, monkeypatch):
@@ -59,6 +59,8 @@ def test_the_time_left_is_that_of_what_is_not_known(view, monkeypatch):
     assert view.seconds_left == 5.0 * 16
     view.begin(2, 5, [])
     assert view.seconds_left == 5.0 * 5
+    view.max_seconds = 17.0
+    assert view.seconds_left == 7.0
 
 
 def test_without_a_terminal_there_is_a_line_now_and_then(view, monkeypatch, caplog):

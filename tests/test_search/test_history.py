@@ -80,11 +80,14 @@ def test_without_resume_earlier_files_move_aside(written, path, tiny_space):
     assert second.records == {}
     assert 'search_history.jsonl.1;' in second.notes[0]
     assert '--resume' in second.notes[0]
+    assert path.read_bytes() == first  # a search that fails before its first record leaves it there
     second.add(tiny_space.largest, record(0.9))
-    History(path, SEARCH, resume=False)
+    third = History(path, SEARCH, resume=False)
+    third.add(tiny_space.smallest, record(0.7))
+    third.add(tiny_space.largest, record(0.8))
     assert path.with_name('search_history.jsonl.1').read_bytes() == first
     assert read_history(path.with_name('search_history.jsonl.2')) == {tiny_space.largest: record(0.9)}
-    assert read_history(path) == {}
+    assert read_history(path) == {tiny_space.smallest: record(0.7), tiny_space.largest: record(0.8)}
 
 
 # Cut off while writing
@@ -180,6 +183,9 @@ def test_a_foreign_line_is_named(written, path, read, line, message):
         *(('score', value, '"score"') for value in ('good', None, True)),
         ('flops', 'many', '"flops"'),
         ('params', None, '"params"'),
+        ('latency', 'fast', '"latency" is .fast.; expected a number'),
+        ('metrics', 'good', '"metrics" is .good.; expected an object'),
+        *(('generation', value, '"generation" is .*; expected an integer') for value in (-2, 10**30, 1.5, True, None)),
     ],
 )
 @pytest.mark.parametrize('read', [resume, read_history])

@@ -9,6 +9,7 @@ from conftest import TINY_CLASSES
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import Constraints
 from mmrazor_bignas.search_space import (
+    MEASURED_ON,
     CostTable,
     LatencyTable,
     SearchSpace,
@@ -18,14 +19,14 @@ from mmrazor_bignas.search_space import (
     resolve,
 )
 
-MEASURED_ON = {'machine': 'M', 'device': 'cpu', 'batch_size': 1, 'threads': 1, 'dtype': 'float32', 'torch': '2'}
+MADE_UP = {'machine': 'M', 'device': 'cpu', 'batch_size': 1, 'threads': 1, 'dtype': 'float32', 'torch': '2'}
 
 
 def made_up(space, seed=0):
     """A table without rhyme or reason: a larger layer may be faster."""
     rng = Random(seed)
     milliseconds = {str(layer): rng.uniform(0.1, 1) for layer in distinct_layers(space, TINY_CLASSES)}
-    return LatencyTable(milliseconds, MEASURED_ON, space, TINY_CLASSES)
+    return LatencyTable(milliseconds, MADE_UP, space, TINY_CLASSES)
 
 
 def test_distinct_layers_are_those_of_all_subnets(tiny_space):
@@ -89,7 +90,7 @@ def test_a_file_reads_back(tiny_space, tmp_path):
     path = tmp_path / 'latency.json'
     path.write_text(table.to_json())
     found = LatencyTable.load(path)
-    assert (found.milliseconds, found.measured_on) == (table.milliseconds, MEASURED_ON)
+    assert (found.milliseconds, found.measured_on) == (table.milliseconds, MADE_UP)
     found.check_space(tiny_space, TINY_CLASSES)
 
 
@@ -115,7 +116,7 @@ def test_a_table_of_another_space_is_refused(tiny_space, tiny_rows, imagenet_spa
         ({'layers': {'stem': 'fast'}}, '"stem" takes \'fast\'; expected milliseconds'),
         ({'layers': {'stem': float('nan')}}, '"stem" takes nan; expected milliseconds'),
         ({'layers': []}, 'expected "layers", and "measured_on" with'),
-        ({'measured_on': {'machine': 'M'}}, 'expected "layers", and "measured_on" with'),
+        ({'measured_on': {'machine': 'M', 'date': 1, **dict.fromkeys(MEASURED_ON[2:])}}, '"measured_on" with'),
         ({'search_space': {'stem': [8]}}, 'search space: expected exactly the keys'),
     ],
 )

@@ -116,6 +116,29 @@ def test_a_resumed_search_evaluates_nothing_twice_and_ends_the_same(imagenet, tr
         assert (tmp_path / name).read_text() == (searched.work_dir / name).read_text()
 
 
+def test_a_resume_with_other_options_loses_nothing(imagenet, trained, searched, tmp_path):
+    """What another seed would not ask for may be the best all the same; what a third search knows comes on top."""
+    header, *lines = (searched.work_dir / 'search_history.jsonl').read_text().splitlines()
+    best, known, *_ = map(json.loads, lines)
+    best['score'], known['score'] = 99.0, 98.0
+    (tmp_path / 'search_history.jsonl').write_text('\n'.join([header, json.dumps(best)]) + '\n')
+    (tmp_path / 'known.jsonl').write_text('\n'.join([header, json.dumps(known)]) + '\n')
+    options = [
+        *SEARCH_OPTIONS,
+        'val_cfg.strategy.seed=5',
+        'val_cfg.generations=1',
+        f'val_cfg.known=[{tmp_path}/known.jsonl]',
+    ]
+    words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--resume', '--cfg-options', *options]
+    result = run('tools/train.py', SEARCH, *words, cwd=imagenet)
+    assert result.code == 0, result.err[-3000:]
+    assert 'took over 1 candidates' in result.out
+    assert SubnetSpec.from_yaml(tmp_path / 'best_subnet.yaml').to_dict() == best['subnet']
+    scores = [record['score'] for record in read_history(tmp_path / 'search_history.jsonl').values()]
+    assert scores[:2] == [99.0, 98.0]
+    assert len(scores) == 4
+
+
 def test_the_history_of_another_checkpoint_is_refused(imagenet, trained, searched, tmp_path):
     shutil.copy(searched.work_dir / 'search_history.jsonl', tmp_path)
     checkpoint = torch.load(trained.checkpoint, weights_only=True)

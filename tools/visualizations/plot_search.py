@@ -12,13 +12,20 @@ from mmrazor_bignas.engine.plots import save_figure
 from mmrazor_bignas.engine.report import write_report
 from mmrazor_bignas.engine.search_plots import draw_choices, draw_pareto, draw_scores
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.search import read_history
+from mmrazor_bignas.search import COST_NAMES, read_history
 
 
 def build_parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog='plot_search.py', description='Draw search histories, to compare several.')
     parser.add_argument('history', nargs='+', help='search_history.jsonl of a search; its folder names the run')
     parser.add_argument('--out', default='pareto.png', help='the image to write')
+    parser.add_argument(
+        '--objectives',
+        nargs='+',
+        choices=['score', *COST_NAMES],
+        default=['score', 'flops'],
+        help='what the Pareto fronts are over; the first cost is that of the image',
+    )
     parser.add_argument('--scores', help='an image of the scores by generation to write')
     parser.add_argument('--choices', help='an image of the choices by generation to write')
     parser.add_argument('--report', help='an HTML file with all of this to write; it opens offline')
@@ -50,13 +57,16 @@ def main(args: argparse.Namespace) -> None:
     scores = {score_of(path) for path in args.history}
     score_name = scores.pop() if len(scores) == 1 else 'score'
 
-    save_figure(draw_pareto(histories, score_name), args.out)
+    costs = [name for name in args.objectives if name != 'score']
+    if 'score' not in args.objectives or not costs:
+        raise InputError(f'--objectives {" ".join(args.objectives)}: expected score and one or more costs')
+    save_figure(draw_pareto(histories, score_name, costs[0]), args.out)
     if args.scores:
         save_figure(draw_scores(histories, score_name), args.scores)
     if args.choices:
         save_figure(draw_choices(histories), args.choices)
     if args.report:
-        write_report(args.report, histories, score_name=score_name)
+        write_report(args.report, histories, args.objectives, score_name)
     for path in filter(None, (args.out, args.scores, args.choices, args.report)):
         print(f'{path}: {sum(map(len, histories.values()))} subnets')
 
