@@ -1,16 +1,17 @@
 """Best score that searches find within a budget of FLOPs, an accuracy predictor standing for the trained supernet.
 
 python benchmarks/search_quality.py --predictor FILE [--budgets 203.39 ...] [--seeds 10] [--evaluations 2000]
-    [--strategy Evolution] [--json]
+    [--strategy Evolution] [--screen] [--json]
 
 FILE is the random forest that AttentiveNAS fitted on its supernet's subnets, as a .npz of flat trees: tree_offset,
 children_left, children_right, feature, threshold, value_table, value_index. It is no part of this project. All searches
 get the same number of evaluations; budgets are millions of multiply-adds.
 
 ours: Evolution as shipped, or another strategy of this project; NSGA2 searches once for all budgets, within the largest
-of them, and has at each the best that it met there: its evaluations are those of all budgets together. random: uniform
-subnets, those beyond the budget thrown away. elitist: children of the top 10, mutated or crossed, those beyond the
-budget thrown away, as in MMRazor's search.
+of them, and has at each the best that it met there: its evaluations are those of all budgets together. With --screen,
+ours is Evolution that screens its candidates by predictors of its own; it needs scikit-learn. random: uniform subnets,
+those beyond the budget thrown away. elitist: children of the top 10, mutated or crossed, those beyond the budget thrown
+away, as in MMRazor's search.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ BUDGETS = ['203.39', '279.24', '316.73', '356.52', '443.53', '490.52', '709.01']
 STRATEGIES = {kind.__name__: kind for kind in (Evolution, CoarseToFine, RandomSearch, NSGA2)}
 MOST_DRAWS = 5_000_000  # of a search that throws away what is beyond the budget
 AT_ONCE = 500_000
+SCREENED = {'population': 50, 'parents_of_resolution': 2, 'screen': {}}
 GENERATION = 100
 TOP = 10
 
@@ -66,7 +68,7 @@ class Forest:
 
 
 def ours(
-    kind: type[Strategy], space: SearchSpace, cost: CostTable, budget: float, seed: int
+    kind: Callable[..., Strategy], space: SearchSpace, cost: CostTable, budget: float, seed: int
 ) -> Iterator[list[SubnetSpec]]:
     """Candidates; is sent their scores."""
     strategy = kind(space, Constraints(space, cost, {'flops': (0, budget)}), seed=seed)
@@ -137,8 +139,11 @@ def main() -> None:
     parser.add_argument('--seeds', type=int, default=10, help='how many seeds, from 0')
     parser.add_argument('--evaluations', type=int, default=2000, help='at most, of each search')
     parser.add_argument('--strategy', choices=STRATEGIES, default='Evolution', help='ours')
+    parser.add_argument('--screen', action='store_true', help='ours screens its candidates; Evolution only')
     parser.add_argument('--json', action='store_true', help='print one JSON object as the last line: ours')
     args = parser.parse_args()
+    if args.screen and args.strategy != 'Evolution':
+        parser.error('--screen goes with Evolution only')
     space = SearchSpace.from_dict(Config.fromfile(SPACE).algorithm.architecture.backbone.search_space)
     cost, predict = CostTable(space, 1000), Forest(args.predictor)
     line = '{:>10} ' + '{:>9} {:>9} {:>6} ' * 3
@@ -148,6 +153,8 @@ def main() -> None:
         )
     )
     kind = STRATEGIES[args.strategy]
+    if args.screen:
+        kind = partial(kind, **SCREENED)
     found, searches = {}, (partial(ours, kind), random, elitist)
 
     @cache

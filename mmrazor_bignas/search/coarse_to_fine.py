@@ -26,9 +26,10 @@ class CoarseToFine(Strategy):
         population: Candidates per generation.
         mutation_probability: Of each gene but the resolution, in the fine part.
         seed: Seed of every draw.
+        screen: Arguments of :class:`~mmrazor_bignas.search.Screening` of candidates by predicted score; None: none.
 
     Raises:
-        InputError: A number is out of its range.
+        InputError: A number is out of its range, or scikit-learn is missing to screen.
     """
 
     def __init__(
@@ -38,8 +39,9 @@ class CoarseToFine(Strategy):
         population: int = 100,
         mutation_probability: float = 0.1,
         seed: int = 0,
+        screen: dict | None = None,
     ) -> None:
-        super().__init__(search_space, constraints, population, seed)
+        super().__init__(search_space, constraints, population, seed, screen)
         self._check_share('mutation_probability', mutation_probability)
         self.mutation_probability = mutation_probability
         self.skeletons = [subnet for subnet in skeletons(search_space) if constraints.feasible(subnet)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from random import Random
 
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
 from mmrazor_bignas.search.constraints import Constraints
 from mmrazor_bignas.search.strategy import Proposal, Strategy
@@ -27,9 +28,12 @@ class Evolution(Strategy):
         mutation_probability: Of each gene of a mutated child.
         crossover_share: Share of children that are crossed from two parents rather than mutated from one.
         seed: Seed of every draw.
+        screen: Arguments of :class:`~mmrazor_bignas.search.Screening` of candidates by predicted score; None: none.
+        parents_of_resolution: How many parents are the best of every resolution, so that none that needs other genes to
+            be good at it dies out early.
 
     Raises:
-        InputError: A number is out of its range.
+        InputError: A number is out of its range, or scikit-learn is missing to screen.
     """
 
     def __init__(
@@ -41,19 +45,27 @@ class Evolution(Strategy):
         mutation_probability: float = 0.1,
         crossover_share: float = 0.5,
         seed: int = 0,
+        screen: dict | None = None,
+        parents_of_resolution: int = 0,
     ) -> None:
-        super().__init__(search_space, constraints, population, seed)
+        super().__init__(search_space, constraints, population, seed, screen)
         self._check_count('parents', parents)
         self._check_share('mutation_probability', mutation_probability)
         self._check_share('crossover_share', crossover_share)
-        self.parents = parents
+        most = (parents - 1) // len(search_space.resolution)
+        if type(parents_of_resolution) is not int or not 0 <= parents_of_resolution <= most:
+            raise InputError(
+                f'Evolution: parents_of_resolution is {parents_of_resolution!r}; expected 0 to {most}, so that of '
+                f'{parents} parents one at least is the best of all'
+            )
+        self.parents, self.parents_of_resolution = parents, parents_of_resolution
         self.mutation_probability, self.crossover_share = mutation_probability, crossover_share
 
     def _proposal(self) -> Proposal:
         seeds = [replace(self.space.smallest, resolution=side) for side in self.space.resolution]
         feasible = [subnet for subnet in seeds if self.constraints.feasible(subnet)]
         enough = len(self.scores) >= min(self.parents, self.population)
-        parents = self.best(self.parents) if enough else []
+        parents = self._parents() if enough else []
 
         def propose(rng: Random, attempt: int) -> SubnetSpec | None:
             if attempt % 4 == 0 or not (parents or feasible):
@@ -67,3 +79,13 @@ class Evolution(Strategy):
             return self.constraints.repair(child, rng)
 
         return propose
+
+    def _parents(self) -> list[SubnetSpec]:
+        if not self.parents_of_resolution:
+            return self.best(self.parents)
+        ranked = self.best(len(self.scores))
+        parents = ranked[: self.parents - self.parents_of_resolution * len(self.space.resolution)]
+        others = ranked[len(parents) :]
+        for side in self.space.resolution:
+            parents += [subnet for subnet in others if subnet.resolution == side][: self.parents_of_resolution]
+        return parents

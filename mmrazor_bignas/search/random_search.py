@@ -18,9 +18,10 @@ class RandomSearch(Strategy):
         constraints: Which subnets are feasible.
         population: Candidates per generation.
         seed: Seed of every draw.
+        screen: Arguments of :class:`~mmrazor_bignas.search.Screening` of candidates by predicted score; None: none.
 
     Raises:
-        InputError: A number is out of its range.
+        InputError: A number is out of its range, or scikit-learn is missing to screen.
     """
 
     def _proposal(self) -> Proposal:

@@ -9,7 +9,9 @@ from itertools import islice
 from random import Random
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import TASK_UTILS
 from mmrazor_bignas.search.constraints import Constraints
+from mmrazor_bignas.search.screening import Screening
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
 TRIES_PER_CANDIDATE = 50
@@ -32,6 +34,7 @@ class Strategy(ABC):
         constraints: Which subnets are feasible.
         population: Candidates per generation.
         seed: Seed of every draw.
+        screen: Arguments of :class:`~mmrazor_bignas.search.Screening` of candidates by predicted score; None: none.
 
     Attributes:
         objectives: What its Pareto set is over: the score, as high as can be, and costs, as low as can be.
@@ -41,19 +44,30 @@ class Strategy(ABC):
         feasible: How many of them were feasible.
 
     Raises:
-        InputError: A number is out of its range.
+        InputError: A number is out of its range, or scikit-learn is missing to screen.
     """
 
     objectives: tuple[str, ...] = ('score', 'flops')
 
     def __init__(
-        self, search_space: SearchSpace, constraints: Constraints, population: int = 100, seed: int = 0
+        self,
+        search_space: SearchSpace,
+        constraints: Constraints,
+        population: int = 100,
+        seed: int = 0,
+        screen: dict | None = None,
     ) -> None:
         self._check_count('population', population)
         self.space, self.constraints = search_space, constraints
         self.population, self.seed = population, seed
         self.generation = self.tried = self.feasible = 0
         self.scores: dict[SubnetSpec, float] = {}
+        self.screening: Screening | None = None
+        if screen is not None:
+            if not isinstance(screen, Mapping):
+                raise InputError(f'{type(self).__name__}: screen is {screen!r}; expected a dict or None')
+            kind = {'type': 'mmrazor_bignas.Screening', **screen, 'search_space': search_space}
+            self.screening = TASK_UTILS.build(kind)
 
     @abstractmethod
     def _proposal(self) -> Proposal:
@@ -65,11 +79,20 @@ class Strategy(ABC):
         Raises:
             InputError: Not one feasible subnet was found (a narrow or contradictory combination of constraints).
         """
+        scores = {subnet: score for subnet, score in self.scores.items() if math.isfinite(score)}
+        # Too few to fit: the first generation is never screened.
+        if self.screening is None or len(scores) < self.population:
+            return self._candidates(self.population)
+        proposals = self._candidates(self.screening.factor * self.population)
+        rng = Random(f'{self.seed}/{self.generation}/screen')
+        return self.screening.choose(proposals, scores, self.population, rng)
+
+    def _candidates(self, count: int) -> list[SubnetSpec]:
         rng = Random(f'{self.seed}/{self.generation}')
         propose = self._proposal()
         found: dict[SubnetSpec, None] = {}
         misses = 0
-        for attempt in range(TRIES_PER_CANDIDATE * self.population):
+        for attempt in range(TRIES_PER_CANDIDATE * count):
             subnet = propose(rng, attempt)
             self.tried += 1
             self.feasible += subnet is not None
@@ -77,16 +100,15 @@ class Strategy(ABC):
                 misses += 1
             else:
                 misses, found[subnet] = 0, None
-            if len(found) == self.population or misses == MISSES:
+            if len(found) == count or misses == MISSES:
                 break
-        if len(found) < self.population and self.space.size <= ENUMERABLE:
+        if len(found) < count and self.space.size <= ENUMERABLE:
             left = (s for s in self.space.enumerate() if s not in self.scores and s not in found)
-            found |= dict.fromkeys(islice(filter(self.constraints.feasible, left), self.population - len(found)))
+            found |= dict.fromkeys(islice(filter(self.constraints.feasible, left), count - len(found)))
         if not found and not self.scores:
             raise InputError(
-                f'constraints: no subnet within {self.constraints.ranges} was found in '
-                f'{TRIES_PER_CANDIDATE * self.population} tries; widen the ranges. The space reaches '
-                f'{self.constraints.cost(self.space.smallest)} to {self.constraints.cost(self.space.largest)}'
+                f'constraints: {attempt + 1} tries found no subnet that meets all ranges at once: '
+                f'{self.constraints.described()}; widen one'
             )
         return list(found)
 
@@ -96,12 +118,12 @@ class Strategy(ABC):
         self.generation += 1
 
     def best(self, count: int = 1) -> list[SubnetSpec]:
-        """The best subnets told so far, best first; of equal ones the cheaper first; NaN is worst."""
+        """The best subnets told so far, best first, of equal ones the cheaper; what is no finite number is worst."""
 
         def rank(subnet: SubnetSpec) -> tuple:
             score = self.scores[subnet]
             return (
-                math.inf if math.isnan(score) else -score,
+                -score if math.isfinite(score) else math.inf,
                 self.constraints.cost(subnet).flops,
                 self.space.values(subnet),
             )
