@@ -1,7 +1,7 @@
 """Best score that searches find within a budget of FLOPs, an accuracy predictor standing for the trained supernet.
 
 python benchmarks/search_quality.py --predictor FILE [--budgets 203.39 ...] [--seeds 10] [--evaluations 2000]
-    [--strategy Evolution] [--screen] [--json]
+    [--strategy Evolution] [--screen] [--alone] [--json]
 
 FILE is the random forest that AttentiveNAS fitted on its supernet's subnets, as a .npz of flat trees: tree_offset,
 children_left, children_right, feature, threshold, value_table, value_index. It is no part of this project. All searches
@@ -140,22 +140,20 @@ def main() -> None:
     parser.add_argument('--evaluations', type=int, default=2000, help='at most, of each search')
     parser.add_argument('--strategy', choices=STRATEGIES, default='Evolution', help='ours')
     parser.add_argument('--screen', action='store_true', help='ours screens its candidates; Evolution only')
+    parser.add_argument('--alone', action='store_true', help='ours without the two others, which take the most time')
     parser.add_argument('--json', action='store_true', help='print one JSON object as the last line: ours')
     args = parser.parse_args()
     if args.screen and args.strategy != 'Evolution':
         parser.error('--screen goes with Evolution only')
     space = SearchSpace.from_dict(Config.fromfile(SPACE).algorithm.architecture.backbone.search_space)
     cost, predict = CostTable(space, 1000), Forest(args.predictor)
-    line = '{:>10} ' + '{:>9} {:>9} {:>6} ' * 3
-    print(
-        line.format(
-            'M budget', *(f'{name} {what}' for name in ('ours', 'rand', 'elit') for what in ('mean', 'worst', 'n'))
-        )
-    )
+    names = ('ours',) if args.alone else ('ours', 'rand', 'elit')
+    line = '{:>10} ' + '{:>9} {:>9} {:>6} ' * len(names)
+    print(line.format('M budget', *(f'{name} {what}' for name in names for what in ('mean', 'worst', 'n'))))
     kind = STRATEGIES[args.strategy]
     if args.screen:
         kind = partial(kind, **SCREENED)
-    found, searches = {}, (partial(ours, kind), random, elitist)
+    found, searches = {}, (partial(ours, kind), *(() if args.alone else (random, elitist)))
 
     @cache
     def evaluated(search: Callable, bound: float, seed: int) -> list[tuple[int, float]]:

@@ -19,10 +19,11 @@ from mmrazor_bignas.engine.candidates import CandidateEvaluator
 from mmrazor_bignas.engine.distributed import on_first_rank, unwrapped
 from mmrazor_bignas.engine.latency import check_machine
 from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.search_arguments import ARGUMENTS, check_arguments
 from mmrazor_bignas.engine.search_data import scored
 from mmrazor_bignas.engine.search_results import SearchResults
 from mmrazor_bignas.engine.search_view import SearchView
-from mmrazor_bignas.errors import InputError, SearchFailed
+from mmrazor_bignas.errors import SearchFailed
 from mmrazor_bignas.registry import LOOPS, TASK_UTILS
 from mmrazor_bignas.search import BEFORE, COST_NAMES, Constraints, History, read_known
 from mmrazor_bignas.search_space import CostTable, LatencyTable, SearchSpace, SubnetSpec
@@ -84,43 +85,14 @@ class SearchLoop(BaseLoop):
         resume: bool = False,
         known: Sequence[str] = (),
     ) -> None:
-        if isinstance(generations, bool) or not isinstance(generations, int) or generations < 1:
-            raise InputError(f'search: generations is {generations!r}; expected an integer of 1 or more')
-        if isinstance(seed, bool) or not isinstance(seed, int):
-            raise InputError(f'search: seed is {seed!r}; expected an integer')
-        switches = {
-            'amp': amp,
-            'latency_elsewhere': latency_elsewhere,
-            'export_pareto': export_pareto,
-            'resume': resume,
-        }
-        for name, value in switches.items():
-            if not isinstance(value, bool):
-                raise InputError(f'search: {name} is {value!r}; expected True or False')
-        for name, value in {'score': score, 'latency_table': latency_table}.items():
-            if not isinstance(value, str) and (name, value) != ('latency_table', None):
-                raise InputError(f'search: {name} is {value!r}; expected a text')
-        for name, value in {'strategy': strategy, 'calibrate_dataloader': calibrate_dataloader}.items():
-            if not isinstance(value, Mapping):
-                raise InputError(f'search: {name} is {value!r}; expected a dict')
-        if not isinstance(strategy.get('type'), str):
-            raise InputError(f'search: strategy is {dict(strategy)!r}; expected a type, e.g. mmrazor_bignas.Evolution')
         known = [known] if isinstance(known, str) else known
-        if not isinstance(known, (list, tuple)) or not all(isinstance(path, str) for path in known):
-            raise InputError(f'search: known is {known!r}; expected a list of histories')
-        if max_hours is not None and (
-            isinstance(max_hours, bool) or not isinstance(max_hours, (int, float)) or not max_hours > 0
-        ):
-            raise InputError(f'search: max_hours is {max_hours!r}; expected more than 0 hours, or None for no limit')
+        arguments = locals()
+        check_arguments({name: arguments[name] for name in ARGUMENTS})
         supernet = unwrapped(runner.model).architecture
         space = supernet.search_space
-        cost = CostTable(
-            space,
-            supernet.head.num_classes,
-            None
-            if latency_table is None
-            else _latency_table(latency_table, space, supernet.head.num_classes, latency_elsewhere),
-        )
+        num_classes = supernet.head.num_classes
+        table = latency_table and _latency_table(latency_table, space, num_classes, latency_elsewhere)
+        cost = CostTable(space, num_classes, table)
         self.constraints = Constraints(space, cost, constraints)
         self.strategy = TASK_UTILS.build({**strategy, 'search_space': space, 'constraints': self.constraints})
         super().__init__(runner, FixedBatches(**dataloader))
@@ -160,8 +132,11 @@ class SearchLoop(BaseLoop):
         try:
             self._search(history, feasible, len(earlier))
         except SearchFailed:
-            if any(math.isfinite(record['score']) for record in self._feasible(history).values()):
-                self._export(history)
+            if scored(self._feasible(history)):
+                try:
+                    self._export(history)
+                except Exception:  # the device that failed the candidates, it may be; they are the news
+                    self.runner.logger.warning('what was found could not be exported', exc_info=True)
             raise
         metrics = self._export(history)
         self.runner.call_hook('after_val_epoch', metrics=metrics)
