@@ -67,7 +67,7 @@ class SearchResults:
                 path.unlink()
         for subnet, link in self.links.items():
             self._write_yaml(subnet, self.work_dir / link)
-        self.logger.info(f'exported the Pareto set of {" and ".join(self.objectives)}: {len(self.front)} in {folder}')
+        self.logger.info(f'exported the Pareto set of {", ".join(self.objectives)}: {len(self.front)} in {folder}')
 
     def write_pareto_checkpoints(self) -> None:
         """A calibrated checkpoint of each of them; every rank makes its share."""
@@ -96,7 +96,10 @@ class SearchResults:
 
     def _write_yaml(self, subnet: SubnetSpec, path: Path) -> None:
         record = self.records[subnet]
-        costs = ', '.join(f'{name} {value:,}' for name, value in self.candidates.costs(subnet).items())
+        costs = ', '.join(
+            f'{name} {value:,}' if isinstance(value, int) else f'{name} {value:.4g}'
+            for name, value in self.candidates.costs(subnet).items()
+        )
         content = f'# {self.candidates.score} {record["score"]:.4f}, {costs}\n{subnet.to_yaml()}'.encode()
         write_atomically(path, lambda file: file.write(content))
 
