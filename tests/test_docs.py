@@ -1,4 +1,4 @@
-"""Every command of the README runs: the marked ones where what they need is there, the rest here. Named files exist."""
+"""Every command of the README runs: marked ones where what they need is there, or in a slow test, the rest here."""
 
 import os
 import re
@@ -54,7 +54,13 @@ def test_every_tool_and_file_of_a_command_exists(code):
                 assert (ROOT / word).is_file(), word
 
 
-@pytest.mark.parametrize(('language', 'code'), [(lang, code) for lang, code, needs in BLOCKS if not needs])
+RUN = [pytest.param(language, code) for language, code, needs in BLOCKS if not needs]
+RUN += [
+    pytest.param(language, code, marks=pytest.mark.slow) for language, code, needs in BLOCKS if needs == {'minutes'}
+]
+
+
+@pytest.mark.parametrize(('language', 'code'), RUN)
 def test_unmarked_blocks_run(language, code, tmp_path):
     for name in ('tools', 'configs', 'mmrazor_bignas', 'tests', 'benchmarks'):
         (tmp_path / name).symlink_to(ROOT / name)
