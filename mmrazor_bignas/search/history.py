@@ -66,11 +66,11 @@ class History:
             self.notes.append(f'took over {len(taken)} candidates from {path}')
 
     def _append(self, *lines: Mapping) -> None:
-        if self._aside is not None:
-            self.path.rename(self._aside)
-            self._aside = None
-            lines = (self._header, *lines)
         try:
+            if self._aside is not None:
+                self.path.rename(self._aside)
+                self._aside = None
+                lines = (self._header, *lines)
             with open(self.path, 'ab') as file:
                 file.write(b''.join(map(_line, lines)))
                 file.flush()
