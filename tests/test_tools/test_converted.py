@@ -39,6 +39,7 @@ def metrics_of(imagenet, tmp_path, checkpoint, *options):
     return json.loads(out.read_text())
 
 
+@pytest.mark.slow
 def test_a_published_subnet_of_a_converted_supernet(imagenet, converted, tmp_path):
     metrics = metrics_of(imagenet, tmp_path, converted)
     assert (metrics['found'], metrics['flops'], metrics['params']) == ('supernet', 203_389_568, 8_954_184)
@@ -49,6 +50,7 @@ def test_a_published_subnet_of_a_converted_supernet(imagenet, converted, tmp_pat
     assert again == metrics
 
 
+@pytest.mark.slow
 def test_images_are_read_as_attentivenas_evaluates(imagenet, converted, tmp_path):
     """The options of the README reach the transforms."""
     options = [
