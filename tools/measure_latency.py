@@ -6,6 +6,7 @@ python tools/measure_latency.py CONFIG --check latency.json
 """
 
 import argparse
+from pathlib import Path
 from random import Random
 from statistics import median
 
@@ -58,7 +59,7 @@ def main(args: argparse.Namespace) -> None:
         check_machine(table, 'check it there')
         settings = Settings.of(table)
     else:
-        probe(args.out)
+        probe(Path(args.out).parent, f'--out {args.out}')
         settings = Settings(args.device, args.batch_size, args.threads, args.dtype)
         table = measure_table(space, num_classes, settings, args.out)
         content = table.to_json().encode()

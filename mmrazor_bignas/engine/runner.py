@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import copy
 import inspect
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
@@ -17,7 +16,7 @@ from torch import nn
 
 from mmrazor_bignas.engine.checkpoints import read_local_files
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
-from mmrazor_bignas.engine.storage import full_disk_named
+from mmrazor_bignas.engine.storage import full_disk_named, probe
 from mmrazor_bignas.errors import InputError
 
 # What mmengine's Runner reads from a config, with algorithm in the place of model.
@@ -170,13 +169,7 @@ def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:
     Raises:
         InputError: The work dir cannot be written.
     """
-    try:
-        os.makedirs(cfg.work_dir, exist_ok=True)
-        probe = Path(cfg.work_dir) / f'.writable-{os.getpid()}'
-        probe.write_bytes(bytes(4096))
-        probe.unlink()
-    except OSError as error:
-        raise InputError(f'--work-dir {cfg.work_dir}: cannot be written: {error.strerror}') from error
+    probe(cfg.work_dir, f'--work-dir {cfg.work_dir}')
     cfg.launcher = launcher
     cfg.model = cfg.pop('algorithm')
     with full_disk_named(cfg.work_dir):

@@ -11,24 +11,25 @@ from typing import BinaryIO
 
 from mmengine.fileio import LocalBackend, register_backend
 
-from mmrazor_bignas.errors import StorageError
+from mmrazor_bignas.errors import InputError, StorageError
 
 FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 TEMPORARY = '.{}.tmp'
 
 
-def probe(path: str | os.PathLike) -> None:
-    """See that a file can be written, before hours go into its content.
+def probe(folder: str | os.PathLike, option: str) -> None:
+    """Make a folder and see that files can be written there, before hours go into their content.
 
     Raises:
-        StorageError: It cannot.
+        InputError: They cannot; names the option, with its value, that asked for it.
     """
-    path = Path(path)
-    with _named(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        temporary = path.with_name(TEMPORARY.format(path.name))
-        temporary.write_bytes(bytes(4096))
-        temporary.unlink()
+    try:
+        os.makedirs(folder, exist_ok=True)
+        file = Path(folder) / f'.writable-{os.getpid()}'
+        file.write_bytes(bytes(4096))
+        file.unlink()
+    except OSError as error:
+        raise InputError(f'{option}: cannot be written: {error.strerror}') from error
 
 
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:

@@ -38,7 +38,7 @@ class Constraints:
         for name, bounds in ranges.items():
             check_cost_name('constraints', name, cost(space.smallest))
             low, high = _bounds(name, bounds)
-            extremes = _extremes(space, cost, name)
+            extremes = extremes_of(space, cost, name)
             least, most = (getattr(cost(subnet), name) for subnet in extremes)
             self._extremes += extremes
             if high < least or low > most:
@@ -52,7 +52,9 @@ class Constraints:
         """Every range, and what the space reaches by itself."""
         texts = []
         for name, (low, high) in self.ranges.items():
-            reached = ' to '.join(_number(getattr(self.cost(s), name)) for s in _extremes(self.space, self.cost, name))
+            reached = ' to '.join(
+                _number(getattr(self.cost(s), name)) for s in extremes_of(self.space, self.cost, name)
+            )
             texts.append(f'{name} in [{_number(low)}, {_number(high)}] (of {reached})')
         return ', '.join(texts)
 
@@ -130,7 +132,8 @@ def check_cost_name(what: str, name: str, cost: Cost, others: Sequence[str] = ()
 
 
 @lru_cache(maxsize=8)
-def _extremes(space: SearchSpace, cost: Callable[[SubnetSpec], Cost], name: str) -> tuple[SubnetSpec, SubnetSpec]:
+def extremes_of(space: SearchSpace, cost: Callable[[SubnetSpec], Cost], name: str) -> tuple[SubnetSpec, SubnetSpec]:
+    """The cheapest and the dearest subnet by a cost's name; many ask for the same."""
     return extreme_subnets(space, lambda subnet: getattr(cost(subnet), name))
 
 

@@ -13,9 +13,9 @@ import numpy as np
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
-from mmrazor_bignas.search.constraints import COST_NAMES, Constraints, check_cost_name
+from mmrazor_bignas.search.constraints import COST_NAMES, Constraints, check_cost_name, extremes_of
 from mmrazor_bignas.search.strategy import Proposal, Strategy
-from mmrazor_bignas.search_space import SearchSpace, SubnetSpec, extreme_subnets
+from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
 
 @TASK_UTILS.register_module()
@@ -65,7 +65,7 @@ class NSGA2(Strategy):
         self.parents = parents
         self.mutation_probability, self.crossover_share = mutation_probability, crossover_share
         self._costs = [name for name in self.objectives if name != 'score']
-        self._cheapest = [extreme_subnets(search_space, lambda s, c=c: self._cost(s, c))[0] for c in self._costs]
+        self._cheapest = [extremes_of(search_space, constraints.cost, name)[0] for name in self._costs]
 
     def _proposal(self) -> Proposal:
         survivors = self._survivors()

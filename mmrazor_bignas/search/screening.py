@@ -11,6 +11,7 @@ import numpy as np
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
+from mmrazor_bignas.search.numbers import check_count, check_share
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
 TREES = 50
@@ -37,10 +38,8 @@ class Screening:
     def __init__(self, search_space: SearchSpace, factor: int = 5, unscreened: float = 0.5) -> None:
         if find_spec('sklearn') is None:
             raise InputError('screening needs scikit-learn: pip install mmrazor_bignas[search]')
-        if isinstance(factor, bool) or not isinstance(factor, int) or factor < 1:
-            raise InputError(f'Screening: factor is {factor!r}; expected an integer of 1 or more')
-        if isinstance(unscreened, bool) or not isinstance(unscreened, (int, float)) or not 0 <= unscreened <= 1:
-            raise InputError(f'Screening: unscreened is {unscreened!r}; expected 0 to 1')
+        check_count('Screening', 'factor', factor)
+        check_share('Screening', 'unscreened', unscreened)
         self.space, self.factor, self.unscreened = search_space, factor, unscreened
         self._low = np.array([min(gene.choices) for gene in search_space.genes])
         self._span = np.maximum([max(gene.choices) for gene in search_space.genes] - self._low, 1)

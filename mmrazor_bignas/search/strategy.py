@@ -11,6 +11,7 @@ from random import Random
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TASK_UTILS
 from mmrazor_bignas.search.constraints import Constraints
+from mmrazor_bignas.search.numbers import check_count, check_share
 from mmrazor_bignas.search.screening import Screening
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
@@ -135,9 +136,7 @@ class Strategy(ABC):
         return self.constraints.repair(self.space.sample(rng), rng)
 
     def _check_count(self, name: str, value: int) -> None:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f'{type(self).__name__}: {name} is {value!r}; expected an integer of 1 or more')
+        check_count(type(self).__name__, name, value)
 
     def _check_share(self, name: str, value: float) -> None:
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
-            raise InputError(f'{type(self).__name__}: {name} is {value!r}; expected 0 to 1')
+        check_share(type(self).__name__, name, value)

@@ -1,15 +1,11 @@
 """Two gloo processes: one exchange of gradients a step, exact gradients, calibration over ranks."""
 
 import copy
-import os
 import pickle
-import socket
-import subprocess
-import sys
 
 import pytest
 import torch
-from conftest import ROOT
+from ranks import run_two_ranks
 
 from mmrazor_bignas.engine.distributed import start_processes
 from mmrazor_bignas.errors import InputError
@@ -75,22 +71,7 @@ def two_ranks(tiny_architecture, tiny_algorithm, tmp_path):
     }
     (tmp_path / 'in.pkl').write_bytes(pickle.dumps((cfg, tiny_algorithm.state_dict())))
     (tmp_path / 'worker.py').write_text(WORKER)
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    env = {**os.environ, 'PYTHONPATH': str(ROOT), 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
-    processes = [
-        subprocess.Popen(
-            [sys.executable, tmp_path / 'worker.py', tmp_path / 'in.pkl', tmp_path],
-            env={**env, 'MASTER_PORT': str(port), 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2'},
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        _, error = process.communicate(timeout=200)
-        assert process.returncode == 0, error[-3000:]
+    run_two_ranks(tmp_path / 'worker.py', tmp_path / 'in.pkl', tmp_path)
     return cfg, tmp_path
 
 

@@ -3,15 +3,12 @@
 import json
 import logging
 import math
-import os
-import socket
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest
 from conftest import ROOT, TINY_CLASSES
 from mmengine.dist import get_rank
+from ranks import run_two_ranks
 
 from mmrazor_bignas.engine import SearchLoop
 from mmrazor_bignas.engine.search_view import SearchView
@@ -25,6 +22,7 @@ import json, sys
 sys.path.insert(0, sys.argv[2])
 from test_search_loop import loop_of
 from mmengine.dist import get_rank
+from ranks import run_two_ranks
 from mmrazor_bignas.engine.distributed import start_processes, stop_processes
 from mmrazor_bignas.errors import SearchFailed
 from mmrazor_bignas.search_space import SearchSpace
@@ -109,24 +107,8 @@ def test_all_in_time(tiny_space, tmp_path):
 
 def test_a_rank_that_always_fails_ends_the_search_on_all(tiny_rows, tmp_path):
     (tmp_path / 'worker.py').write_text(WORKER)
-    with socket.socket() as sock:
-        sock.bind(('127.0.0.1', 0))
-        port = sock.getsockname()[1]
-    env = {**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'OMP_NUM_THREADS': '1', 'MASTER_ADDR': '127.0.0.1'}
-    words = [sys.executable, tmp_path / 'worker.py', tmp_path, ROOT / 'tests/test_engine', json.dumps(tiny_rows)]
-    processes = [
-        subprocess.Popen(
-            words,
-            env={**env, 'MASTER_PORT': str(port), 'RANK': str(rank), 'LOCAL_RANK': str(rank), 'WORLD_SIZE': '2'},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(2)
-    ]
-    for process in processes:
-        out, error = process.communicate(timeout=200)
-        assert process.returncode == 0, error[-3000:]
+    words = [tmp_path / 'worker.py', tmp_path, ROOT / 'tests/test_engine', json.dumps(tiny_rows)]
+    for out in run_two_ranks(*words):
         assert 'failed: the evaluation of 3 candidates in a row failed' in out
     # Of every round, by cost, the first rank took the first; its results are there as well as the failures.
     records = read_history(tmp_path / 'history.jsonl')
