@@ -1,20 +1,22 @@
-"""AutoAugment with torchvision's operations: the paper's policy, and the one that AttentiveNAS trained with."""
+"""AutoAugment with torchvision's pixels: the paper's policy, and the one that AttentiveNAS trained with."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, wraps
 from numbers import Integral, Real
 
-import mmcv
+import cv2
 import numpy as np
 import torch
 from mmcv.transforms import BaseTransform
 from PIL import Image
 from torchvision.transforms import InterpolationMode, functional
 
+from mmrazor_bignas.datasets import pointwise
+from mmrazor_bignas.datasets.images import image_of
 from mmrazor_bignas.datasets.policies import INTERPOLATIONS, POLICIES, RANGES, Policy
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import TRANSFORMS
@@ -22,17 +24,18 @@ from mmrazor_bignas.registry import TRANSFORMS
 
 @dataclass(frozen=True)
 class Operation:
-    """What torchvision runs, and on which value.
+    """What runs, and on which value.
 
     Attributes:
-        run: Function of an RGB image; of a value, where there is one; of ``interpolation`` and ``fill``, if geometric.
+        run: Function of planes, (3, height, width) uint8 in RGB; of a value, where there is one; of ``interpolation``
+            and ``fill``, if geometric. Returns other planes.
         original: The value in the ranges of that name, of a magnitude as a fraction of the largest one.
         v0: The same for the ranges 'v0'.
         signed: Ranges in which the fraction gets a random sign.
         geometric: Moves pixels.
     """
 
-    run: Callable[..., Image.Image]
+    run: Callable[..., np.ndarray]
     original: Callable[[float], float] | None = None
     v0: Callable[[float], float] | None = None
     signed: tuple[str, ...] = ()
@@ -51,9 +54,17 @@ def _translate(image: Image.Image, across: float, down: float, **look) -> Image.
     return functional.affine(image, angle=0.0, translate=pixels, scale=1.0, shear=[0.0, 0.0], **look)
 
 
-def _solarize_add(image: Image.Image, amount: int) -> Image.Image:
-    # No level passes 255: the largest amount is 110.
-    return image.point([level + amount if level < 128 else level for level in range(256)] * 3)
+def _planes(image: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(image.transpose(2, 0, 1))
+
+
+def _on_planes(run: Callable[..., Image.Image]) -> Callable[..., np.ndarray]:
+    @wraps(run)
+    def run_on_planes(planes: np.ndarray, *value: float, **look) -> np.ndarray:
+        image = Image.fromarray(cv2.merge(list(planes)))
+        return _planes(np.asarray(run(image, *value, **look)))
+
+    return run_on_planes
 
 
 @cache
@@ -68,10 +79,12 @@ def _spaced(largest: float, t: float) -> float:
 
 
 def _geometric(run: Callable[..., Image.Image], original: float, v0: float) -> Operation:
-    return Operation(run, lambda t: _spaced(original, t), lambda t: v0 * t, signed=('original', 'v0'), geometric=True)
+    return Operation(
+        _on_planes(run), lambda t: _spaced(original, t), lambda t: v0 * t, signed=('original', 'v0'), geometric=True
+    )
 
 
-def _enhancing(run: Callable[..., Image.Image]) -> Operation:
+def _enhancing(run: Callable[..., np.ndarray]) -> Operation:
     # A factor; 1 leaves the image as it is.
     return Operation(run, lambda t: 1 + _spaced(0.9, t), lambda t: 0.1 + 1.8 * t, signed=('original',))
 
@@ -82,16 +95,16 @@ OPERATIONS = {
     'TranslateX': _geometric(lambda image, part, **look: _translate(image, part, 0, **look), 150 / 331, 0.45),
     'TranslateY': _geometric(lambda image, part, **look: _translate(image, 0, part, **look), 150 / 331, 0.45),
     'Rotate': _geometric(functional.rotate, 30, 30),
-    'Brightness': _enhancing(functional.adjust_brightness),
-    'Color': _enhancing(functional.adjust_saturation),
-    'Contrast': _enhancing(functional.adjust_contrast),
-    'Sharpness': _enhancing(functional.adjust_sharpness),
-    'Posterize': Operation(functional.posterize, lambda t: 8 - round(4 * t), lambda t: int(4 * t) + 4),
-    'Solarize': Operation(functional.solarize, lambda t: 255 - 255 * t, lambda t: int(256 * t)),
-    'SolarizeAdd': Operation(_solarize_add, lambda t: int(110 * t), lambda t: int(110 * t)),
-    'AutoContrast': Operation(functional.autocontrast),
-    'Equalize': Operation(functional.equalize),
-    'Invert': Operation(functional.invert),
+    'Brightness': _enhancing(_on_planes(functional.adjust_brightness)),
+    'Color': _enhancing(pointwise.adjust_saturation),
+    'Contrast': _enhancing(_on_planes(functional.adjust_contrast)),
+    'Sharpness': _enhancing(_on_planes(functional.adjust_sharpness)),
+    'Posterize': Operation(pointwise.posterize, lambda t: 8 - round(4 * t), lambda t: int(4 * t) + 4),
+    'Solarize': Operation(pointwise.solarize, lambda t: 255 - 255 * t, lambda t: int(256 * t)),
+    'SolarizeAdd': Operation(pointwise.solarize_add, lambda t: int(110 * t), lambda t: int(110 * t)),
+    'AutoContrast': Operation(pointwise.autocontrast),
+    'Equalize': Operation(pointwise.equalize),
+    'Invert': Operation(pointwise.invert),
 }
 # The names in 'v0' as it was published.
 OPERATIONS |= {'TranslateXRel': OPERATIONS['TranslateX'], 'TranslateYRel': OPERATIONS['TranslateY']}
@@ -148,18 +161,14 @@ class AutoAugment(BaseTransform):
         Raises:
             InputError: The image is of another kind.
         """
-        image = results.get('img')
-        if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-            found = f'{image.dtype} {image.shape}' if isinstance(image, np.ndarray) else type(image).__name__
-            raise _error(f'img is {found}', 'a uint8 array (height, width, 3) in BGR: place it after the loading')
-        image = Image.fromarray(mmcv.bgr2rgb(image))
+        planes = _planes(image_of(results, 'AutoAugment')[..., ::-1])
         for name, probability, magnitude in _draw(self.policy.table):
             if np.random.random() < probability:
-                image = self._apply(OPERATIONS[name], image, magnitude)
-        results['img'] = mmcv.rgb2bgr(np.asarray(image))
+                planes = self._apply(OPERATIONS[name], planes, magnitude)
+        results['img'] = cv2.merge(list(planes[::-1]))
         return results
 
-    def _apply(self, operation: Operation, image: Image.Image, magnitude: float) -> Image.Image:
+    def _apply(self, operation: Operation, planes: np.ndarray, magnitude: float) -> np.ndarray:
         policy, value, look = self.policy, [], {}
         value_of = getattr(operation, policy.ranges)
         if value_of is not None:
@@ -170,7 +179,7 @@ class AutoAugment(BaseTransform):
             value = [value_of(sign * magnitude / largest)]
         if operation.geometric:
             look = {'interpolation': InterpolationMode(_draw(policy.interpolation)), 'fill': policy.fill}
-        return operation.run(image, *value, **look)
+        return operation.run(planes, *value, **look)
 
     def __repr__(self) -> str:
         own = ('ranges', 'magnitude_std', 'fill', 'interpolation')

@@ -2,7 +2,7 @@
 # the validation images are the test set and are seen by no search. A leading underscore marks pieces for other configs.
 _train_pipeline = [
     dict(type='LoadImageFromFile'),
-    dict(type='RandomResizedCrop', scale=224, backend='pillow', interpolation='bicubic'),
+    dict(type='mmrazor_bignas.RandomResizedCrop', scale=224, interpolation='bicubic'),
     dict(type='RandomFlip', prob=0.5, direction='horizontal'),
     # 'original' is the policy of the AutoAugment paper.
     dict(type='mmrazor_bignas.AutoAugment', policies='v0'),
