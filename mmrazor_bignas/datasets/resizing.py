@@ -44,10 +44,7 @@ class RandomResizedCrop(transforms.RandomResizedCrop):
     """
 
     def __init__(self, scale: int | tuple[int, int], interpolation: str = 'bicubic', **kwargs) -> None:
-        if interpolation not in INTERPOLATIONS:
-            raise InputError(
-                f'RandomResizedCrop: interpolation is {interpolation!r}; expected one of {list(INTERPOLATIONS)}'
-            )
+        _check_interpolation(interpolation, 'RandomResizedCrop')
         super().__init__(scale, interpolation=interpolation, backend='torch', **kwargs)
 
     def transform(self, results: dict) -> dict:
@@ -68,3 +65,49 @@ class RandomResizedCrop(transforms.RandomResizedCrop):
         results['img'] = resize(crop, self.scale, self.interpolation)
         results['img_shape'] = results['img'].shape
         return results
+
+
+@TRANSFORMS.register_module()
+class ResizeEdge(transforms.ResizeEdge):
+    """mmcls's with ``backend='pillow'``: pixels equal but for rounding.
+
+    Args:
+        scale: Length of the edge in pixels, to which the other is proportional.
+        edge: ``'short'``, ``'long'``, ``'width'`` or ``'height'``.
+        interpolation: ``'bilinear'`` or ``'bicubic'``.
+
+    Raises:
+        InputError: The interpolation is none of these.
+    """
+
+    def __init__(self, scale: int, edge: str = 'short', interpolation: str = 'bicubic') -> None:
+        _check_interpolation(interpolation, 'ResizeEdge')
+        super().__init__(scale, edge=edge, interpolation=interpolation)
+        self.backend = 'torch'
+
+    def transform(self, results: dict) -> dict:
+        """Resize one image.
+
+        Args:
+            results: ``img``, (height, width, 3) uint8 in BGR.
+
+        Returns:
+            The same with another ``img`` of this kind, its ``img_shape`` and ``scale``, and the ``scale_factor``.
+
+        Raises:
+            InputError: The image is of another kind.
+        """
+        image_of(results, 'ResizeEdge')
+        return super().transform(results)
+
+    def _resize_img(self, results: dict) -> None:
+        height, width = results['img'].shape[:2]
+        new_width, new_height = results['scale']
+        results['img'] = resize(results['img'], (new_height, new_width), self.interpolation)
+        results['img_shape'] = (new_height, new_width)
+        results['scale_factor'] = (new_width / width, new_height / height)
+
+
+def _check_interpolation(interpolation: str, step: str) -> None:
+    if interpolation not in INTERPOLATIONS:
+        raise InputError(f'{step}: interpolation is {interpolation!r}; expected one of {list(INTERPOLATIONS)}')
