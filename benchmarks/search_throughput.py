@@ -87,7 +87,7 @@ def config_of(args: argparse.Namespace) -> Config:
         pipeline = loader.dataset.dataset.pipeline
         if args.network == 'demo':
             sizes = {'RandomResizedCrop': {'scale': 32}, 'ResizeEdge': {'scale': 36}, 'CenterCrop': {'crop_size': 32}}
-            pipeline = [{**step, **sizes.get(step['type'], {})} for step in pipeline]
+            pipeline = [{**step, **sizes.get(step['type'].split('.')[-1], {})} for step in pipeline]
         loader.dataset = dict(type='CustomDataset', data_prefix=str(Path(args.images_in) / part), pipeline=pipeline)
         loader.batch_size, loader.num_workers, loader.cache = BATCH, args.workers, args.mode != 'plain'
     cfg.val_evaluator = dict(type='Accuracy', topk=(1,))

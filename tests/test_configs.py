@@ -81,7 +81,7 @@ def test_the_recipe_of_the_supernet():
     }
     assert cfg.optim_wrapper.clip_grad.to_dict() == {'type': 'value', 'clip_value': 1.0}
     crop, flip, augment = cfg.train_dataloader.dataset.dataset.pipeline[1:4]
-    assert (crop.type, crop.scale, crop.interpolation) == ('RandomResizedCrop', 224, 'bicubic')
+    assert (crop.type, crop.scale, crop.interpolation) == ('mmrazor_bignas.RandomResizedCrop', 224, 'bicubic')
     assert (flip.type, flip.prob) == ('RandomFlip', 0.5)
     assert (augment.type, augment.policies) == ('mmrazor_bignas.AutoAugment', 'v0')
     backbone, head = cfg.algorithm.architecture.backbone, cfg.algorithm.architecture.head
