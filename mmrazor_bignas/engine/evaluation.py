@@ -13,7 +13,7 @@ from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.precision import autocast
 from mmrazor_bignas.engine.progress import track
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.models import SearchableImageClassifier, extract_subnet
+from mmrazor_bignas.models import SearchableImageClassifier, extract_subnet, fold_batch_norm
 from mmrazor_bignas.search_space import SubnetSpec
 
 
@@ -32,9 +32,12 @@ def measure(
 ) -> dict[str, float]:
     """The evaluator's metrics of a static network, as ``prefix/name``; with ``amp``, under bfloat16 autocast.
 
-    Where ranks share the batches, every rank gets the metrics of all images, each counted once.
+    Where ranks share the batches, every rank gets the metrics of all images, each counted once. On a CPU in float32 the
+    network runs with its batch normalisation folded into the convolutions, which changes its outputs by rounding alone.
     """
     model.eval()
+    if not amp and next(model.parameters()).device.type == 'cpu':  # bfloat16 would round other weights
+        model = fold_batch_norm(model)
     for metric in evaluator.metrics:
         metric.results.clear()  # of a model whose evaluation failed half-way
     evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)

@@ -91,7 +91,7 @@ class SearchableImageClassifier(ImageClassifier):
 
     def twin(self, subnet: SubnetSpec | None) -> SearchableImageClassifier:
         """The same configuration as the static network of ``subnet``, or as the supernet; with new weights."""
-        return type(self)(**copy.deepcopy(self._config), mutable_cfg=subnet)
+        return type(self)(**self._config, mutable_cfg=subnet)
 
     def cost(self, subnet: SubnetSpec | None = None) -> Cost:
         """Exact FLOPs and params of what runs for ``subnet``."""

@@ -2,11 +2,13 @@ import random
 
 import pytest
 import torch
+from conftest import randomise
 from mmcls.evaluation import Accuracy
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
 
-from mmrazor_bignas.engine import FixedBatches, extract_calibrated, measure
+from mmrazor_bignas.engine import FixedBatches, evaluation, extract_calibrated, measure
+from mmrazor_bignas.models import fold_batch_norm
 
 PIPELINE = [{'type': 'Resize', 'scale': (24, 24)}, {'type': 'PackClsInputs'}]
 DATASET = {'type': 'mmrazor_bignas.Digits', 'indices': 150, 'pipeline': PIPELINE}
@@ -49,6 +51,26 @@ def test_autocast_changes_logits_by_rounding_alone(parts, tiny_space):
         found[amp] = torch.cat(logits)
     assert (found[False].dtype, found[True].dtype) == (torch.float32, torch.bfloat16)
     assert 0 < (found[True].float() - found[False]).abs().max() < 0.05 * found[False].abs().max()
+
+
+def test_measure_folds_in_float32_and_changes_no_metric_and_no_weight(parts, tiny_space, monkeypatch):
+    supernet, calibration, batches = parts
+    randomise(supernet)
+    evaluator = Evaluator([Accuracy(topk=(1, 5))])
+    folded = []
+    for subnet in (tiny_space.smallest, tiny_space.sample(random.Random(0))):
+        static = extract_calibrated(supernet, subnet, calibration)
+        state = {key: value.clone() for key, value in static.state_dict().items()}
+        with monkeypatch.context() as patch:
+            patch.setattr(evaluation, 'fold_batch_norm', lambda model: folded.append(model) or fold_batch_norm(model))
+            found = measure(static, batches, evaluator)
+            measure(static, batches, evaluator, amp=True)
+            patch.setattr(evaluation, 'fold_batch_norm', lambda model: model)
+            assert measure(static, batches, evaluator) == found
+        assert folded == [static]  # not under autocast
+        folded.clear()
+        assert list(static.state_dict()) == list(state)
+        assert all(torch.equal(value, state[key]) for key, value in static.state_dict().items())
 
 
 def test_a_score_is_a_function_of_checkpoint_and_subnet(parts, tiny_space):

@@ -1,0 +1,32 @@
+"""Batch normalisation folded into the convolution before it: the same function, with a pass over the features less."""
+
+from __future__ import annotations
+
+import copy
+from itertools import chain
+
+import torch
+from torch import nn
+from torch.nn.utils.fusion import fuse_conv_bn_weights
+
+from mmrazor_bignas.models.blocks import ConvBnAct
+from mmrazor_bignas.models.classifier import SearchableImageClassifier
+
+
+@torch.no_grad()
+def fold_batch_norm(static: SearchableImageClassifier) -> SearchableImageClassifier:
+    """A copy to run in eval mode that gives a static network's outputs up to rounding, without batch normalisation.
+
+    The network itself stays as it is. The copy shares with it every tensor that folding does not change, and is no
+    network to train, calibrate or export.
+    """
+    shared = {id(tensor): tensor for tensor in chain(static.parameters(), static.buffers())}
+    folded = copy.deepcopy(static, shared)
+    for module in folded.modules():
+        if isinstance(module, ConvBnAct):
+            conv, bn = module.conv, module.bn
+            conv.weight, conv.bias = fuse_conv_bn_weights(
+                conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
+            )
+            module.bn = nn.Identity()
+    return folded
