@@ -54,14 +54,13 @@ def parse_args() -> argparse.Namespace:
     return args
 
 
-def build_training(config: str, amp: bool, device: torch.device) -> tuple[BigNAS, OptimWrapper]:
-    """The algorithm and the optimizer of a training config, at the rate that its warm-up begins with."""
+def build_training(config: str, wrapper: str, device: torch.device, **options) -> tuple[BigNAS, OptimWrapper]:
+    """The algorithm, with more options, and the optimizer of a config, at the rate that its warm-up begins with."""
     cfg = load_config(config)
     init_default_scope(cfg.default_scope)
     torch.manual_seed(0)
-    algorithm = MODELS.build(cfg.algorithm).to(device).train()
-    if amp:
-        cfg.optim_wrapper.type = 'mmrazor_bignas.BFloat16OptimWrapper'
+    algorithm = MODELS.build({**cfg.algorithm, **options}).to(device).train()
+    cfg.optim_wrapper.type = wrapper
     cfg.optim_wrapper.optimizer.lr *= 0.001
     MMLogger.get_current_instance().setLevel('WARNING')  # a line per parameter
     return algorithm, build_optim_wrapper(algorithm, cfg.optim_wrapper)
@@ -130,7 +129,8 @@ def bytes_on_disk(content: dict) -> int:
 def main() -> None:
     args = parse_args()
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    algorithm, optim_wrapper = build_training(args.config, args.amp, device)
+    wrapper = 'mmrazor_bignas.BFloat16OptimWrapper' if args.amp else 'OptimWrapper'
+    algorithm, optim_wrapper = build_training(args.config, wrapper, device)
     batch = synthetic_batch(args.batch_size, algorithm.architecture.head.num_classes)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'
     print(f'device                 {name}; torch {torch.__version__}, {"bfloat16" if args.amp else "float32"}')

@@ -12,6 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmrazor_bignas.models.depthwise import depthwise_conv2d
 from mmrazor_bignas.search_space import ConvSpec
 
 
@@ -52,6 +53,8 @@ class DynamicConv2d(nn.Conv2d):
         """(N, spec.in_channels, H, W) -> (N, spec.out_channels, spec.out_side(H), spec.out_side(W))."""
         weight = slice_param(self.weight, spec.weight_shape)
         bias = None if self.bias is None else slice_param(self.bias, (spec.out_channels,))
+        if spec.groups > 1:
+            return depthwise_conv2d(x, weight, bias, self.stride, spec.padding)
         return F.conv2d(x, weight, bias, self.stride, spec.padding, 1, spec.groups)
 
 
@@ -88,5 +91,5 @@ def drop_path(x: Tensor, rate: float) -> Tensor:
     if rate == 0:
         return x
     keep = 1 - rate
-    mask = torch.empty((x.shape[0], 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep)
-    return x * mask / keep
+    mask = torch.empty((x.shape[0], 1, 1, 1), dtype=x.dtype, device=x.device).bernoulli_(keep).div_(keep)
+    return x * mask

@@ -1,0 +1,51 @@
+"""Contenders of a comparison: each in a process of its own, one at work at a time."""
+
+from __future__ import annotations
+
+import multiprocessing
+from collections.abc import Callable
+from statistics import median
+from typing import Any
+
+
+class Contender:
+    """A process that builds what it measures, then measures when it is told to.
+
+    Args:
+        build: Function at the top level of a module; gives a function of nothing that measures once.
+        *args: Of ``build``.
+    """
+
+    def __init__(self, build: Callable[..., Callable[[], Any]], *args) -> None:
+        self._here, there = multiprocessing.Pipe()
+        context = multiprocessing.get_context('spawn')
+        self._process = context.Process(target=_serve, args=(there, build, args), daemon=True)
+        self._process.start()
+        there.close()
+        self._here.recv()  # it is built
+
+    def measure(self) -> Any:
+        """What one measurement gives."""
+        self._here.send('measure')
+        return self._here.recv()
+
+    def stop(self) -> None:
+        """End the process, and free what it holds."""
+        self._here.close()
+        self._process.join()
+
+
+def _serve(pipe, build: Callable[..., Callable[[], Any]], args: tuple) -> None:
+    measure = build(*args)
+    pipe.send('built')
+    while True:
+        try:
+            pipe.recv()
+        except EOFError:
+            return
+        pipe.send(measure())
+
+
+def median_ratio(ours: list[float], theirs: list[float]) -> float:
+    """Median of the ratios, pair by pair: what slows both down does not count."""
+    return median(a / b for a, b in zip(ours, theirs, strict=True))
