@@ -105,7 +105,7 @@ def build(name: str, args: argparse.Namespace) -> Callable[[], dict]:
     if name != 'plain':
         keep_freed_memory()  # as tools/train.py does
     dtype = 'float32' if name == 'plain' else args.dtype
-    algorithm, ours = trained(args, dtype)
+    algorithm, ours = trained(args, dtype, compile=args.best and name == 'ours')
     batch = synthetic_batch(args.batch, algorithm.architecture.head.num_classes)
     device, steps = torch.device(args.device), iter(range(args.rounds + 1))
 

@@ -36,7 +36,7 @@ val_dataloader = dict(dataset=dict(parts=_split['parts']))
 val_cfg = dict(calibrate_sample_num=16, calibrate_dataloader=dict(dataset=_split))
 train_cfg = dict(max_epochs={epochs}, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=1, max_keep_ckpts=1), logger=dict(interval=100))
-custom_hooks = [dict(type='mmrazor_bignas.LossGuardHook'), dict(type='EMAHook')]
+custom_hooks = [dict(type='EMAHook')]
 """
 SEARCH = """
 val_dataloader = dict(dataset=dict(parts=_split['parts']))

@@ -78,6 +78,7 @@ def test_the_recipe_of_the_supernet():
         'momentum': 0.9,
         'nesterov': True,
         'weight_decay': 1e-5,
+        'fused': True,  # one kernel for all parameters
     }
     assert cfg.optim_wrapper.clip_grad.to_dict() == {'type': 'value', 'clip_value': 1.0}
     crop, flip, augment = cfg.train_dataloader.dataset.dataset.pipeline[1:4]

@@ -2,12 +2,12 @@
 custom_imports = dict(imports=['mmrazor_bignas.registry'], allow_failed_imports=False)
 default_scope = 'mmcls'
 default_hooks = dict(
+    runtime_info=dict(type='mmrazor_bignas.LossHook'),
     logger=dict(type='LoggerHook', interval=100),
     checkpoint=dict(type='mmrazor_bignas.CheckpointHook', interval=1, max_keep_ckpts=2),
 )
 custom_hooks = [
     dict(type='mmrazor_bignas.LabelCheckHook'),
-    dict(type='mmrazor_bignas.LossGuardHook'),
     dict(type='mmrazor_bignas.ProgressBarHook'),
 ]
 model_wrapper_cfg = dict(type='mmrazor_bignas.SandwichDistributedDataParallel')

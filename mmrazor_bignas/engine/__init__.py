@@ -5,9 +5,14 @@ from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.checkpoint_hook import CheckpointHook
 from mmrazor_bignas.engine.distributed import SandwichDistributedDataParallel
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
-from mmrazor_bignas.engine.hooks import LabelCheckHook, LossGuardHook, ProgressBarHook
+from mmrazor_bignas.engine.hooks import LabelCheckHook, LossHook, ProgressBarHook
 from mmrazor_bignas.engine.loops import SubnetTestLoop, SubnetValLoop
-from mmrazor_bignas.engine.optim import BFloat16OptimWrapper, LinearWarmupLR
+from mmrazor_bignas.engine.optim import (
+    BFloat16OptimWrapper,
+    Float16OptimWrapper,
+    GroupedOptimWrapperConstructor,
+    LinearWarmupLR,
+)
 from mmrazor_bignas.engine.runner import NASRunner
 from mmrazor_bignas.engine.search_loop import SearchLoop
 from mmrazor_bignas.engine.train_loop import TrainLoop
@@ -16,9 +21,11 @@ __all__ = [
     'BFloat16OptimWrapper',
     'CheckpointHook',
     'FixedBatches',
+    'Float16OptimWrapper',
+    'GroupedOptimWrapperConstructor',
     'LabelCheckHook',
     'LinearWarmupLR',
-    'LossGuardHook',
+    'LossHook',
     'NASRunner',
     'ProgressBarHook',
     'SandwichDistributedDataParallel',

@@ -51,6 +51,7 @@ class SandwichDistributedDataParallel(MMDistributedDataParallel):
             device_ids=[torch.cuda.current_device()] if on_gpu else None,
             find_unused_parameters=True,  # no single subnet uses every parameter
             broadcast_buffers=False,  # a supernet's buffers never move
+            gradient_as_bucket_view=True,  # gradients are exchanged where they lie
             **kwargs,
         )
 

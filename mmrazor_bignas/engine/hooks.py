@@ -1,4 +1,4 @@
-"""Hooks around training: a guard for the loss, a look at the data, a progress bar."""
+"""Hooks around training: the losses, a look at the data, a progress bar."""
 
 from __future__ import annotations
 
@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping
 
 import numpy as np
-from mmengine.hooks import Hook
+import torch
+from mmengine.hooks import Hook, LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 from tqdm import tqdm
 
@@ -18,22 +19,54 @@ from mmrazor_bignas.registry import HOOKS
 
 
 @HOOKS.register_module()
-class LossGuardHook(Hook):
-    """Stop at the first loss that is no finite number, before anything is saved over a good checkpoint."""
+class LossHook(RuntimeInfoHook):
+    """Hands losses to the log, and stops at the first that is no finite number, before it is in a checkpoint.
 
-    priority = 'ABOVE_NORMAL'
+    In the place of mmengine's ``runtime_info``, which waits for a GPU at every loss of every step; here the losses of a
+    GPU are fetched together, when the log wants them or a checkpoint is saved.
+    """
+
+    def before_train(self, runner: Runner) -> None:
+        super().before_train(runner)
+        self._steps: list[tuple[int, list[str], torch.Tensor]] = []
+        self._interval = min((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), default=1)
 
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
     ) -> None:
-        if math.isfinite(float(outputs['loss'])):
+        losses = torch.stack([torch.as_tensor(value) for value in outputs.values()])
+        self._steps.append((runner.iter + 1, list(outputs), losses))
+        if (
+            not waiting_costs(losses)
+            or self.every_n_inner_iters(batch_idx, self._interval)
+            or self.end_of_epoch(runner.train_dataloader, batch_idx)
+        ):
+            self.fetch(runner)
+
+    def fetch(self, runner: Runner) -> None:
+        """Hand over what is there, in the order of the steps.
+
+        Raises:
+            TrainingDiverged: A loss is no finite number.
+        """
+        if not self._steps:
             return
-        bad = {name: float(value) for name, value in outputs.items() if not math.isfinite(float(value))}
-        last = runner.message_hub.runtime_info.get('last_ckpt', 'none was saved yet')
-        raise TrainingDiverged(
-            f'training stopped at iteration {runner.iter + 1}: {bad}. Last good checkpoint: {last}. '
-            'A lower learning rate, a longer warm-up or gradient clipping may help.'
-        )
+        rows = torch.stack([losses for *_, losses in self._steps]).tolist()
+        for (iteration, names, _), row in zip(self._steps, rows, strict=True):
+            if bad := {name: value for name, value in zip(names, row, strict=True) if not math.isfinite(value)}:
+                last = runner.message_hub.runtime_info.get('last_ckpt', 'none was saved yet')
+                raise TrainingDiverged(
+                    f'training stopped at iteration {iteration}: {bad}. Last good checkpoint: {last}. '
+                    'A lower learning rate, a longer warm-up or gradient clipping may help.'
+                )
+            for name, value in zip(names, row, strict=True):
+                runner.message_hub.update_scalar(f'train/{name}', value)
+        self._steps.clear()
+
+
+def waiting_costs(losses: torch.Tensor) -> bool:
+    """Whether a device works on while the losses are not asked for."""
+    return losses.is_cuda
 
 
 @HOOKS.register_module()
@@ -87,7 +120,9 @@ class ProgressBarHook(Hook):
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
     ) -> None:
         if self._bar is not None:
-            self._bar.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', loss=f'{float(outputs["loss"]):.3f}')
+            losses = runner.message_hub.log_scalars.get('train/loss')  # the last that was fetched
+            shown = {'loss': f'{losses.current():.3f}'} if losses else {}
+            self._bar.set_postfix(epoch=f'{runner.epoch + 1}/{runner.max_epochs}', **shown)
             self._bar.update()
 
     def after_train(self, runner: Runner) -> None:

@@ -1,16 +1,17 @@
-"""An optimizer wrapper and a schedule that mmengine lacks."""
+"""Optimizer wrappers, their groups of parameters and a schedule that mmengine lacks."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from mmengine.optim import LinearLR, OptimWrapper
-from torch import nn
+import torch
+from mmengine.optim import DefaultOptimWrapperConstructor, LinearLR, OptimWrapper
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmrazor_bignas.engine.precision import autocast
-from mmrazor_bignas.registry import OPTIM_WRAPPERS, PARAM_SCHEDULERS
+from mmrazor_bignas.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -24,6 +25,69 @@ class BFloat16OptimWrapper(OptimWrapper):
     def optim_context(self, model: nn.Module) -> Iterator[None]:
         with super().optim_context(model), autocast(model):
             yield
+
+
+@OPTIM_WRAPPERS.register_module()
+class Float16OptimWrapper(OptimWrapper):
+    """Forward passes under float16 autocast; losses, parameters and gradients stay float32, losses are scaled.
+
+    A step whose gradients overflow is left out, and the scale halved. Meant for GPUs; mmengine's AmpOptimWrapper
+    asserts one.
+
+    Args:
+        optimizer: The optimizer; a fused one need not wait to hear of an overflow.
+        init_scale: The scale that training begins with.
+        **kwargs: Of OptimWrapper.
+    """
+
+    def __init__(self, optimizer: torch.optim.Optimizer, init_scale: float = 2.0**16, **kwargs) -> None:
+        super().__init__(optimizer, **kwargs)
+        device = optimizer.param_groups[0]['params'][0].device.type
+        self.loss_scaler = torch.amp.GradScaler(device, init_scale=init_scale)
+
+    def backward(self, loss: Tensor, **kwargs) -> None:
+        super().backward(self.loss_scaler.scale(loss), **kwargs)
+
+    def step(self, **kwargs) -> None:
+        if self.clip_grad_kwargs:
+            self.loss_scaler.unscale_(self.optimizer)
+            self._clip_grad()
+        self.loss_scaler.step(self.optimizer, **kwargs)
+        self.loss_scaler.update()
+
+    def state_dict(self) -> dict:
+        return {**super().state_dict(), 'loss_scaler': self.loss_scaler.state_dict()}
+
+    def load_state_dict(self, state_dict: dict) -> None:
+        state_dict = dict(state_dict)
+        if scale := state_dict.pop('loss_scaler', None):  # absent where training began in another format
+            self.loss_scaler.load_state_dict(scale)
+        super().load_state_dict(state_dict)
+
+    @contextmanager
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
+        with super().optim_context(model), autocast(model, dtype=torch.float16):
+            yield
+
+
+@OPTIM_WRAPPER_CONSTRUCTORS.register_module()
+class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
+    """mmengine's constructor, with one group for all parameters of the same settings.
+
+    mmengine makes a group for every parameter: the optimizer then updates them, and a schedule sets their rates, one by
+    one.
+    """
+
+    def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
+        super().add_params(params, module, prefix=prefix, **kwargs)
+        if prefix:  # only the whole module's
+            return
+        groups: dict[tuple, dict] = {}
+        for one in params:
+            settings = {key: value for key, value in one.items() if key != 'params'}
+            group = groups.setdefault(tuple(sorted(settings.items())), {'params': [], **settings})
+            group['params'] += one['params']
+        params[:] = groups.values()
 
 
 @PARAM_SCHEDULERS.register_module()

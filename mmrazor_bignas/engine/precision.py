@@ -6,9 +6,9 @@ import torch
 from torch import nn
 
 
-def autocast(model: nn.Module, amp: bool = True) -> torch.autocast:
-    """bfloat16 autocast on the model's device; float32 where ``amp`` is False.
+def autocast(model: nn.Module, amp: bool = True, dtype: torch.dtype = torch.bfloat16) -> torch.autocast:
+    """Autocast on the model's device; float32 where ``amp`` is False.
 
     bfloat16 has float32's range, so no loss scaling is needed.
     """
-    return torch.autocast(next(model.parameters()).device.type, dtype=torch.bfloat16, enabled=amp)
+    return torch.autocast(next(model.parameters()).device.type, dtype=dtype, enabled=amp)

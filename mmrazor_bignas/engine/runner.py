@@ -16,6 +16,7 @@ from torch import nn
 
 from mmrazor_bignas.engine.checkpoints import read_local_files
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
+from mmrazor_bignas.engine.hooks import LossHook
 from mmrazor_bignas.engine.storage import full_disk_named, probe
 from mmrazor_bignas.errors import InputError
 
@@ -62,6 +63,13 @@ class NASRunner(Runner):
                 raise InputError('train_cfg.by_epoch is False; training here goes by epochs: set max_epochs')
             loop['type'] = 'mmrazor_bignas.TrainLoop'
         return super().build_train_loop(loop)
+
+    def save_checkpoint(self, *args, **kwargs) -> None:
+        """mmengine's, of a training whose losses are known to be finite numbers."""
+        for hook in self.hooks:
+            if isinstance(hook, LossHook):
+                hook.fetch(self)
+        super().save_checkpoint(*args, **kwargs)
 
     def train(self) -> nn.Module:
         with full_disk_named(self.work_dir):

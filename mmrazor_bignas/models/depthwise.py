@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
+ON_AVX2 = torch.backends.cpu.get_cpu_capability() == 'AVX2'
 KERNEL, PADDING = 5, 2
 PART = 3  # columns that oneDNN's depthwise kernel can take at once
 SHIFT = KERNEL - PART  # between the two parts
@@ -29,7 +30,8 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
         (N, C, H / stride, W / stride), sides rounded up where padding is k // 2.
     """
     if (
-        bias is None
+        ON_AVX2
+        and bias is None
         and weight.requires_grad
         and torch.is_grad_enabled()
         and not torch.jit.is_tracing()  # an exported graph holds torch's own operations
@@ -38,7 +40,6 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
-        and torch.backends.cpu.get_cpu_capability() == 'AVX2'
         and x.is_contiguous(memory_format=torch.channels_last)
     ):
         return _InTwoParts.apply(x, weight)

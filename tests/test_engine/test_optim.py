@@ -6,11 +6,12 @@ import parity
 import pytest
 import torch
 from conftest import ROOT
-from mmengine.optim import OptimWrapper
+from mmengine.optim import OptimWrapper, build_optim_wrapper
 from mmengine.runner import Runner
 from tiny_imagenet import SUPERNET
 
-from mmrazor_bignas.engine import LinearWarmupLR
+from mmrazor_bignas.algorithms.bignas import add_gradient
+from mmrazor_bignas.engine import Float16OptimWrapper, LinearWarmupLR
 from mmrazor_bignas.engine.runner import load_config
 
 GOLDEN = dict(parity.META['lr_warmup_cosine_base0.8_max1000_warm50'])
@@ -53,3 +54,56 @@ def test_the_warm_up_starts_at_its_begin():
         wrapper.step()
         scheduler.step()
     assert found == pytest.approx([1, 1, 0.5, 0.75, 1, 1, 1])
+
+
+def test_parameters_of_the_same_settings_share_a_group(tiny_algorithm):
+    cfg = load_config(ROOT / SUPERNET).optim_wrapper
+    algorithm = tiny_algorithm
+    built = {
+        name: build_optim_wrapper(algorithm, {**copy.deepcopy(cfg), 'constructor': name})
+        for name in ('DefaultOptimWrapperConstructor', cfg.constructor)
+    }
+    settings = []
+    for wrapper in built.values():
+        groups = wrapper.optimizer.param_groups
+        settings.append({id(p): (g['lr'], g['weight_decay']) for g in groups for p in g['params']})
+    assert settings[0] == settings[1]
+    assert len(settings[0]) == len(list(algorithm.parameters()))
+    assert len(built[cfg.constructor].optimizer.param_groups) == 2  # with weight decay and without
+
+
+@pytest.fixture
+def half():
+    weight = torch.nn.Parameter(torch.ones(2, 2))
+    model = torch.nn.Linear(2, 2, bias=False)
+    model.weight = weight
+    return model, Float16OptimWrapper(torch.optim.SGD([weight], lr=1.0), init_scale=1024.0, clip_grad=CLIP)
+
+
+CLIP = dict(type='value', clip_value=0.5)
+
+
+def test_float16_scales_the_summed_gradients_of_a_step(half):
+    model, wrapper = half
+    with wrapper.optim_context(model):
+        first = model(torch.full((1, 2), 2.0**-20))
+    assert first.dtype == torch.float16
+    add_gradient(wrapper, first.float().sum())
+    assert model.weight.grad.max() == 1024 * 2.0**-20
+    with wrapper.optim_context(model):
+        second = model(torch.full((1, 2), 2.0))
+    wrapper.update_params(second.float().sum())
+    assert torch.equal(model.weight, torch.full((2, 2), 0.5))  # unscaled, then clipped
+    assert model.weight.grad is None
+
+
+def test_float16_leaves_out_a_step_that_overflows_and_resumes_with_its_scale(half):
+    model, wrapper = half
+    wrapper.update_params(model(torch.full((1, 2), float('inf'))).sum())
+    assert torch.equal(model.weight, torch.ones(2, 2))
+    assert wrapper.loss_scaler.get_scale() == 512
+    other = Float16OptimWrapper(torch.optim.SGD(model.parameters(), lr=1.0))
+    other.load_state_dict(copy.deepcopy(wrapper.state_dict()))
+    assert other.loss_scaler.get_scale() == 512
+    without = {key: value for key, value in wrapper.state_dict().items() if key != 'loss_scaler'}
+    other.load_state_dict(without)  # of a training in another format

@@ -2,9 +2,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmrazor_bignas.models.depthwise import depthwise_conv2d
-
-ON_AVX2 = torch.backends.cpu.get_cpu_capability() == 'AVX2'
+from mmrazor_bignas.models.depthwise import ON_AVX2, depthwise_conv2d
 
 
 def case(kernel: int = 5, side: tuple[int, int] = (9, 7), channels: int = 16) -> tuple[torch.Tensor, torch.Tensor]:

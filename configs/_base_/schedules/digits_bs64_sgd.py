@@ -1,7 +1,8 @@
 # A short schedule for a small data set on a CPU.
 optim_wrapper = dict(
     type='OptimWrapper',
-    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4),
+    constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
+    optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),
     clip_grad=dict(type='value', clip_value=1.0),
 )
