@@ -14,16 +14,15 @@ from torch import Tensor, nn
 from mmrazor_bignas.registry import MODELS, TASK_UTILS
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
-COMPILE_OPTIONS = {'fallback_random': True}  # dropout draws as it does without
-
 
 @MODELS.register_module()
 class BigNAS(BaseModel):
     """Training of a supernet whose subnets need no retraining (BigNAS, arXiv:2003.11142, section 3).
 
     Args:
-        architecture: Config of a supernet with ``search_space``, ``data_preprocessor``, ``head.loss_of_logits`` and
-            ``forward(images, subnet=, drop=)``. It owns the data preprocessor; the algorithm borrows it.
+        architecture: Config of a supernet with ``search_space``, ``data_preprocessor``, ``head.loss_of_logits``,
+            ``resize(images, subnet)`` and ``forward(images, subnet=, drop=)``. It owns the data preprocessor; the
+            algorithm borrows it.
         sampler: Config of the sampler, see :mod:`mmrazor_bignas.algorithms.samplers`.
         distillation: Config of the loss between student and teacher logits, see
             :mod:`mmrazor_bignas.algorithms.losses`.
@@ -38,9 +37,7 @@ class BigNAS(BaseModel):
         self.architecture = architecture
         self.sampler = TASK_UTILS.build(sampler)
         self.distillation = MODELS.build(distillation)
-        self._compiled = (
-            torch.compile(run_subnet, fullgraph=True, dynamic=False, options=COMPILE_OPTIONS) if compile else None
-        )
+        self._compiled = compiled_runs() if compile else None
 
     @property
     def search_space(self) -> SearchSpace:
@@ -71,9 +68,12 @@ class BigNAS(BaseModel):
         data = self.data_preprocessor(data, training=True)
         subnets = self.sampler(self.search_space, current_step())
         last, teacher, losses = list(subnets)[-1], None, {}
+        images: dict[int, Tensor] = {}  # by resolution, which several subnets may share
         for name, subnet in subnets.items():
+            if subnet.resolution not in images:
+                images[subnet.resolution] = self.architecture.resize(data['inputs'], subnet)
             with optim_wrapper.optim_context(forward), gradient_exchange(forward, name == last):
-                logits = forward(data['inputs'], subnet=subnet, drop=teacher is None)
+                logits = forward(images[subnet.resolution], subnet=subnet, drop=teacher is None)
                 if teacher is None:
                     loss = self.architecture.head.loss_of_logits(logits, data['data_samples'])
                     teacher = logits.detach()
@@ -90,6 +90,11 @@ class BigNAS(BaseModel):
 def run_subnet(architecture: nn.Module, images: Tensor, subnet: SubnetSpec, drop: bool = True) -> Tensor:
     """What is compiled, a specialised copy for every subnet."""
     return architecture(images, subnet=subnet, drop=drop)
+
+
+def compiled_runs() -> Callable[..., Tensor]:
+    """:func:`run_subnet`, compiled for every subnet and batch size that it meets; dropout draws as it does without."""
+    return torch.compile(run_subnet, fullgraph=True, dynamic=False, options={'fallback_random': True})
 
 
 def current_step() -> int:

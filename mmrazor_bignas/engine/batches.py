@@ -112,7 +112,7 @@ class FixedBatches:
         self._loader = DataLoader(
             SeededDataset(self.dataset, seed),
             batch_sampler=self._batches,
-            collate_fn=partial(_collate, _collate_function(collate_fn)),
+            collate_fn=collate_function(collate_fn),
             pin_memory=torch.cuda.is_available(),
             worker_init_fn=outlive_signals,
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
@@ -147,7 +147,12 @@ class FixedBatches:
         self._kept = cache
 
 
-def _collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
+def collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
+    """What makes a batch of items, from its config; images of one size become one tensor.
+
+    Raises:
+        InputError: The config names no such function.
+    """
     named = isinstance(cfg, Mapping) and set(cfg) == {'type'} and isinstance(cfg['type'], str)
     function = FUNCTIONS.get(cfg['type']) if named else None
     if function is None:
@@ -155,7 +160,7 @@ def _collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
             f"data loader: collate_fn is {dict(cfg) if named else cfg!r}; expected dict(type='pseudo_collate') or "
             "dict(type='default_collate')"
         )
-    return function
+    return partial(_collate, function)
 
 
 def _collate(function: Callable[[list], dict], items: list[dict]) -> dict:

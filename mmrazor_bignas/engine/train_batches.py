@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
-from mmrazor_bignas.engine.batches import SeededDataset
+from mmrazor_bignas.engine.batches import SeededDataset, collate_function
 from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.signals import outlive_signals
 from mmrazor_bignas.errors import InputError
@@ -80,6 +80,7 @@ def build_train_loader(dataloader: dict, seed: int, accumulate: int = 1) -> Data
             **dataloader,
             'dataset': SeededDataset(dataset, seed),
             'batch_sampler': {'type': EpochBatchSampler, **batching},
+            'collate_fn': collate_function(dataloader.get('collate_fn', {'type': 'pseudo_collate'})),
             'worker_init_fn': {'type': outlive_signals},
         },
         seed=seed,

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.models.attentive_mobilenet_v3 import resize
 from mmrazor_bignas.models.dynamic_layers import DynamicLinear
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate
@@ -96,6 +97,10 @@ class SearchableImageClassifier(ImageClassifier):
     def cost(self, subnet: SubnetSpec | None = None) -> Cost:
         """Exact FLOPs and params of what runs for ``subnet``."""
         return estimate(self.backbone.spec_of(subnet), self.head.num_classes)
+
+    def resize(self, images: Tensor, subnet: SubnetSpec | None = None) -> Tensor:
+        """Images (N, 3, H, W) at the resolution of ``subnet``; :meth:`forward` does so itself where it is needed."""
+        return resize(images, self.backbone.spec_of(subnet).resolution)
 
     def forward(
         self,

@@ -8,7 +8,7 @@ from mmcls.structures import ClsDataSample
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
 
-from mmrazor_bignas.algorithms.bignas import current_step
+from mmrazor_bignas.algorithms.bignas import compiled_runs, current_step
 from mmrazor_bignas.engine import BFloat16OptimWrapper
 
 NAMES = ['largest', 'random1', 'random2', 'smallest']
@@ -226,3 +226,44 @@ def test_training_lowers_the_loss_of_every_subnet(tiny_algorithm):
     losses = [algorithm.train_step(batch(8), wrapper) for _ in range(30)]
     for name in NAMES:
         assert losses[-1][f'{name}/loss'] < 0.9 * losses[0][f'{name}/loss']
+
+
+def test_images_are_resized_once_per_distinct_resolution_of_a_step(tiny_algorithm, monkeypatch):
+    resizes, interpolate = [], torch.nn.functional.interpolate
+    monkeypatch.setattr(
+        torch.nn.functional, 'interpolate', lambda x, **options: resizes.append(options) or interpolate(x, **options)
+    )
+    space, shared = tiny_algorithm.search_space, 0
+    wrapper = OptimWrapper(CountingSGD(tiny_algorithm))
+    for step in range(4):
+        MessageHub.get_current_instance().update_info('iter', step)
+        resizes.clear()
+        tiny_algorithm.train_step(batch(), wrapper)
+        sides = [subnet.resolution for subnet in tiny_algorithm.sampler(space, step).values()]
+        assert len(resizes) == len(set(sides) - {32})
+        shared += len(sides) - len(set(sides))
+    assert shared
+    MessageHub.get_current_instance().update_info('iter', 0)
+
+
+@pytest.mark.slow
+def test_compiled_extremes_equal_eager_ones_and_nothing_is_compiled_after_the_first_step(tiny_algorithm):
+    torch._dynamo.reset()
+    eager = tiny_algorithm
+    compiled = copy.deepcopy(eager)
+    compiled._compiled = compiled_runs()
+    graphs, steps = torch._dynamo.utils.counters['stats'], []
+    wrappers = [OptimWrapper(CountingSGD(algorithm)) for algorithm in (eager, compiled)]
+    for step in range(4):
+        MessageHub.get_current_instance().update_info('iter', step)
+        losses = []
+        for algorithm, wrapper in zip((eager, compiled), wrappers, strict=True):
+            torch.manual_seed(step)  # dropout is on
+            losses.append(algorithm.train_step(batch(), wrapper))
+        for name, value in losses[0].items():
+            torch.testing.assert_close(losses[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
+        steps.append(graphs['unique_graphs'])
+    assert steps == [2] * 4  # the largest and the smallest
+    for ours, theirs in zip(compiled.parameters(), eager.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-3, atol=1e-4)
+    MessageHub.get_current_instance().update_info('iter', 0)

@@ -77,7 +77,7 @@ def half():
     weight = torch.nn.Parameter(torch.ones(2, 2))
     model = torch.nn.Linear(2, 2, bias=False)
     model.weight = weight
-    return model, Float16OptimWrapper(torch.optim.SGD([weight], lr=1.0), init_scale=1024.0, clip_grad=CLIP)
+    return model, Float16OptimWrapper(torch.optim.SGD([weight], lr=1.0), init_scale=1024.0, clip_grad=dict(CLIP))
 
 
 CLIP = dict(type='value', clip_value=0.5)

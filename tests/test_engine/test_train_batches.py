@@ -54,7 +54,7 @@ def loader_of():
 
 def images(loader, epoch: int, position: int = 0) -> list[torch.Tensor]:
     loader.batch_sampler.begin(epoch, position)
-    return [torch.stack(batch['inputs']) for batch in loader]
+    return [batch['inputs'] for batch in loader]
 
 
 def same(ours, theirs) -> bool:
