@@ -10,7 +10,7 @@ import pytest
 from conftest import ROOT
 
 README = (ROOT / 'README.md').read_text()
-PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/slurm.md', 'docs/search.md')}
+PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/slurm.md', 'docs/search.md', 'docs/performance.md')}
 BLOCK = re.compile(r'(?P<marks>(?:<!-- needs: [a-z]+ -->\n)*)```(?P<language>bash|python)\n(?P<code>.*?)```', re.S)
 
 
