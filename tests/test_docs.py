@@ -9,8 +9,9 @@ import sys
 import pytest
 from conftest import ROOT
 
+DOCS = ('slurm', 'search', 'performance')
 README = (ROOT / 'README.md').read_text()
-PAGES = {name: (ROOT / name).read_text() for name in ('README.md', 'docs/slurm.md', 'docs/search.md', 'docs/performance.md')}
+PAGES = {name: (ROOT / name).read_text() for name in ('README.md', *(f'docs/{page}.md' for page in DOCS))}
 BLOCK = re.compile(r'(?P<marks>(?:<!-- needs: [a-z]+ -->\n)*)```(?P<language>bash|python)\n(?P<code>.*?)```', re.S)
 
 
