@@ -6,7 +6,9 @@ they are torch's own.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
 import torch
 import torch.nn.functional as F
@@ -35,7 +37,35 @@ def slice_param(param: Tensor, shape: Sequence[int]) -> Tensor:
     return param
 
 
-class DynamicConv2d(nn.Conv2d):
+_as_shapes: ContextVar[bool] = ContextVar('weights_as_shapes', default=False)
+
+
+@contextmanager
+def weights_as_shapes() -> Iterator[None]:
+    """Within, new convolutions and linear layers of this module have weights on torch's meta device: shapes, no values.
+
+    Drawing weights takes longer than all else about building a network, and draws from the global generator. Within
+    ``torch.device('meta')`` every call of torch goes through Python, and buffers would lose their values.
+    """
+    token = _as_shapes.set(True)
+    try:
+        yield
+    finally:
+        _as_shapes.reset(token)
+
+
+class LateWeights(nn.Module):
+    """A layer that draws its weights when it is built, unless :func:`weights_as_shapes` is on."""
+
+    def reset_parameters(self) -> None:
+        if not _as_shapes.get():
+            super().reset_parameters()
+            return
+        for name, weight in self.named_parameters(recurse=False):
+            setattr(self, name, nn.Parameter(torch.empty_like(weight, device='meta')))
+
+
+class DynamicConv2d(LateWeights, nn.Conv2d):
     """nn.Conv2d of the sizes in ``spec`` that runs any smaller one of the same stride."""
 
     def __init__(self, spec: ConvSpec) -> None:
@@ -78,7 +108,7 @@ class DynamicBatchNorm2d(nn.BatchNorm2d):
         return F.batch_norm(x, mean, var, weight, bias, training=False, eps=self.eps)
 
 
-class DynamicLinear(nn.Linear):
+class DynamicLinear(LateWeights, nn.Linear):
     """nn.Linear over the first input features."""
 
     def forward(self, x: Tensor) -> Tensor:

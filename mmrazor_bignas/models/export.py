@@ -8,8 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mmrazor_bignas.models.classifier import SearchableImageClassifier
-from mmrazor_bignas.models.dynamic_layers import slice_param
-from mmrazor_bignas.models.shapes import weights_as_shapes
+from mmrazor_bignas.models.dynamic_layers import slice_param, weights_as_shapes
 from mmrazor_bignas.search_space import SubnetSpec
 
 
