@@ -99,8 +99,9 @@ class SearchableImageClassifier(ImageClassifier):
         return estimate(self.backbone.spec_of(subnet), self.head.num_classes)
 
     def resize(self, images: Tensor, subnet: SubnetSpec | None = None) -> Tensor:
-        """Images (N, 3, H, W) at the resolution of ``subnet``; :meth:`forward` does so itself where it is needed."""
-        return resize(images, self.backbone.spec_of(subnet).resolution)
+        """Images (N, 3, H, W) as :meth:`forward` uses them: at the subnet's resolution, in the network's layout."""
+        images = resize(images, self.backbone.spec_of(subnet).resolution)
+        return images.contiguous(memory_format=torch.channels_last)
 
     def forward(
         self,
