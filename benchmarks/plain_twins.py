@@ -63,10 +63,8 @@ class PlainTwin(nn.Module):
 
     def __init__(self, static: SearchableImageClassifier, drop: bool) -> None:
         super().__init__()
-        spec, rates = (
-            static.backbone.spec,
-            [block.drop_path_rate for stage in static.backbone.stages for block in stage],
-        )
+        spec = static.backbone.spec
+        rates = [block.drop_path_rate for stage in static.backbone.stages for block in stage]
         self.backbone, self.resolution = nn.Module(), spec.resolution
         self.backbone.stem = ConvBnAct(spec.stem)
         self.backbone.stages = nn.ModuleList(

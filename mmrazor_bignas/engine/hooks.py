@@ -26,9 +26,11 @@ class LossHook(RuntimeInfoHook):
     GPU are fetched together, when the log wants them or a checkpoint is saved.
     """
 
+    def __init__(self) -> None:
+        self._steps: list[tuple[int, list[str], torch.Tensor]] = []
+
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
-        self._steps: list[tuple[int, list[str], torch.Tensor]] = []
         self._interval = min((hook.interval for hook in runner.hooks if isinstance(hook, LoggerHook)), default=1)
 
     def after_train_iter(
