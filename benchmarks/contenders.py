@@ -12,11 +12,11 @@ class Contender:
     """A process that builds what it measures, then measures when it is told to.
 
     Args:
-        build: Function at the top level of a module; gives a function of nothing that measures once.
+        build: Function at the top level of a module; gives a function that measures once.
         *args: Of ``build``.
     """
 
-    def __init__(self, build: Callable[..., Callable[[], Any]], *args) -> None:
+    def __init__(self, build: Callable[..., Callable[..., Any]], *args) -> None:
         self._here, there = multiprocessing.Pipe()
         context = multiprocessing.get_context('spawn')
         self._process = context.Process(target=_serve, args=(there, build, args), daemon=True)
@@ -24,9 +24,13 @@ class Contender:
         there.close()
         self._here.recv()  # it is built
 
-    def measure(self) -> Any:
-        """What one measurement gives."""
-        self._here.send('measure')
+    def measure(self, *args) -> Any:
+        """What one measurement gives.
+
+        Args:
+            *args: Of the function that measures.
+        """
+        self._here.send(args)
         return self._here.recv()
 
     def stop(self) -> None:
@@ -35,15 +39,15 @@ class Contender:
         self._process.join()
 
 
-def _serve(pipe, build: Callable[..., Callable[[], Any]], args: tuple) -> None:
+def _serve(pipe, build: Callable[..., Callable[..., Any]], args: tuple) -> None:
     measure = build(*args)
     pipe.send('built')
     while True:
         try:
-            pipe.recv()
+            args = pipe.recv()
         except EOFError:
             return
-        pipe.send(measure())
+        pipe.send(measure(*args))
 
 
 def median_ratio(ours: list[float], theirs: list[float]) -> float:

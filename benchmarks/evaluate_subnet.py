@@ -15,17 +15,15 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
-import subprocess
-import sys
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import pairwise
 from pathlib import Path
 from statistics import median
 
 import torch
+from contenders import Contender, median_ratio
 from mmcls.evaluation import Accuracy
 from mmengine.evaluator import Evaluator
 from mmengine.registry import init_default_scope
@@ -94,62 +92,41 @@ def plain(
     return times, predicted, 100 * right / len(predicted)
 
 
-def work(args: argparse.Namespace) -> None:
-    """Evaluate once for each line of stdin and print what came of it; the line ``first`` drops the kept images."""
+def build(mode: str, network: str, number: int, images: str) -> Callable[[str], dict]:
+    """What evaluates the subnet once, in a process of its own; told ``first``, it drops the kept images before."""
     torch.set_num_threads(1)
-    if args.mode == 'ours':
+    if mode == 'ours':
         keep_freed_memory()
     init_default_scope('mmcls')
-    subnet = f'attentivenas-{args.network}'
     # Its constraints, which are what a network means there, are not used.
-    cfg = config_of(argparse.Namespace(**{**vars(args), 'network': 'a0', 'workers': 0, 'candidates': 0}))
+    like_a0 = {'network': 'a0', 'workers': 0, 'candidates': 0}
+    cfg = config_of(
+        argparse.Namespace(mode=mode, images=number, images_in=images, work_dir=f'{images}/{mode}', **like_a0)
+    )
     torch.manual_seed(0)
     supernet = MODELS.build(cfg.algorithm.architecture).eval()
     for module in supernet.modules():
         if isinstance(module, nn.BatchNorm2d):
             nn.init.uniform_(module.weight, 0.5, 1.5)  # new blocks are their shortcuts alone
-    subnet = find_subnet(subnet, supernet.search_space)
-    evaluate = {'ours': ours, 'plain': plain}[args.mode]
-    for line in sys.stdin:
-        if line.strip() == 'first':
-            calibration = FixedBatches(**cfg.val_cfg.calibrate_dataloader, num_images=args.images)
-            batches = FixedBatches(**cfg.val_dataloader)
-        times, predicted, accuracy = evaluate(supernet, subnet, calibration, batches)
+    subnet = find_subnet(f'attentivenas-{network}', supernet.search_space)
+    evaluate, batches = {'ours': ours, 'plain': plain}[mode], []
+
+    def once(which: str) -> dict:
+        if which == 'first':
+            calibration = FixedBatches(**cfg.val_cfg.calibrate_dataloader, num_images=number)
+            batches[:] = calibration, FixedBatches(**cfg.val_dataloader)
+        times, predicted, accuracy = evaluate(supernet, subnet, *batches)
         seconds = [end - start for start, end in pairwise(times)]
         found = {'seconds': sum(seconds), **dict(zip(PHASES, seconds, strict=True))}
-        print(json.dumps({**found, 'predicted': predicted, 'accuracy': accuracy}), flush=True)
+        return {**found, 'predicted': predicted, 'accuracy': accuracy}
 
-
-class Worker:
-    """A process that evaluates when it is told to."""
-
-    def __init__(self, mode: str, args: argparse.Namespace, images: str, work_dir: str) -> None:
-        words = ['--mode', mode, '--network', args.network, '--images', str(args.images)]
-        self._process = subprocess.Popen(
-            [sys.executable, __file__, *words, '--images-in', images, '--work-dir', f'{work_dir}/{mode}'],
-            env={**os.environ, 'OMP_NUM_THREADS': '1'},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-
-    def __call__(self, which: str) -> dict:
-        """One evaluation, ``first`` or ``later``."""
-        self._process.stdin.write(f'{which}\n')
-        self._process.stdin.flush()
-        while line := self._process.stdout.readline():
-            if line.startswith('{'):
-                return json.loads(line)
-        sys.exit('a worker failed, see above')
-
-    def close(self) -> None:
-        self._process.stdin.close()
-        self._process.wait()
+    return once
 
 
 def ratio(pairs: Sequence[tuple[dict, dict]]) -> float:
     """Median of ours / plain."""
-    return median(our['seconds'] / their['seconds'] for their, our in pairs)
+    theirs, ours = zip(*pairs, strict=True)
+    return median_ratio([run['seconds'] for run in ours], [run['seconds'] for run in theirs])
 
 
 def main() -> None:
@@ -158,27 +135,20 @@ def main() -> None:
     parser.add_argument('--images', type=int, default=128, help='to calibrate the subnet, and as many to score it')
     parser.add_argument('--rounds', type=int, default=3, help='of two pairs each: a first candidate and a later one')
     parser.add_argument('--json', action='store_true', help='end with a line of JSON')
-    # Of the processes that this program starts.
-    parser.add_argument('--mode', choices=['plain', 'ours'], help=argparse.SUPPRESS)
-    parser.add_argument('--work-dir', help=argparse.SUPPRESS)
-    parser.add_argument('--images-in', help=argparse.SUPPRESS)
     args = parser.parse_args()
-    if args.mode:
-        work(args)
-        return
     pairs: dict[str, list[tuple[dict, dict]]] = {'first': [], 'later': []}
-    with tempfile.TemporaryDirectory() as images, tempfile.TemporaryDirectory() as work_dir:
+    with tempfile.TemporaryDirectory() as images:
         make_images(Path(images), args.images)
-        workers = {mode: Worker(mode, args, images, work_dir) for mode in ('plain', 'ours')}
-        for worker in workers.values():
-            worker('first')  # warms up
+        contenders = [Contender(build, mode, args.network, args.images, images) for mode in ('plain', 'ours')]
+        for contender in contenders:
+            contender.measure('first')  # warms up
         for i in range(args.rounds):
             for which, found in pairs.items():
-                found.append(tuple(worker(which) for worker in workers.values()))
+                found.append(tuple(contender.measure(which) for contender in contenders))
                 their, our = (one['seconds'] for one in found[-1])
                 print(f'round {i + 1}, {which}: plain {their:.3f} s, ours {our:.3f} s, ratio {our / their:.3f}')
-        for worker in workers.values():
-            worker.close()
+        for contender in contenders:
+            contender.stop()
     every = [pair for found in pairs.values() for pair in found]
     accuracies = {one['accuracy'] for pair in every for one in pair}
     assert max(accuracies) - min(accuracies) < 1e-4, f'the accuracies differ: {sorted(accuracies)}'

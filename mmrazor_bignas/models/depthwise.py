@@ -7,17 +7,17 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.autograd import Function
 
-ON_AVX2 = torch.backends.cpu.get_cpu_capability() == 'AVX2'
+ON_X86 = torch.backends.cpu.get_cpu_capability() in ('AVX2', 'AVX512')
 KERNEL, PADDING = 5, 2
 PART = 3  # columns that oneDNN's depthwise kernel can take at once
-SHIFT = KERNEL - PART  # between the two parts
+SHIFT = KERNEL - PART  # between the two parts, in pixels of the input
 
 
 def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: int) -> Tensor:
     """``F.conv2d`` with one group per channel; gradients equal up to rounding.
 
-    oneDNN has no AVX2 kernel for the weight gradient of 5 x 5 depthwise convolutions and takes one that is ten times
-    slower than the forward pass; in channels_last, as two convolutions of 5 x 3 it takes half the time.
+    oneDNN has no kernel of x86 CPUs for the weight gradient of 5 x 5 depthwise convolutions and takes one that is ten
+    times slower than the forward pass; in channels_last, as two convolutions of 5 x 3 it takes half the time.
 
     Args:
         x: (N, C, H, W).
@@ -30,54 +30,61 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
         (N, C, H / stride, W / stride), sides rounded up where padding is k // 2.
     """
     if (
-        ON_AVX2
+        ON_X86
         and bias is None
         and weight.requires_grad
         and torch.is_grad_enabled()
         and not torch.jit.is_tracing()  # an exported graph holds torch's own operations
         and weight.shape[-1] == KERNEL
-        and (stride, padding) == ((1, 1), PADDING)
+        and padding == PADDING
+        and stride in ((1, 1), (2, 2))
         and x.device.type == 'cpu'
         and x.dtype == torch.float32
         and not torch.is_autocast_enabled('cpu')
         and x.is_contiguous(memory_format=torch.channels_last)
     ):
-        return _InTwoParts.apply(x, weight)
+        return _InTwoParts.apply(x, weight, stride[0])
     return F.conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
 
 
 class _InTwoParts(Function):
-    """Stride 1, 5 x 5, channels_last."""
+    """5 x 5, channels_last."""
 
     @staticmethod
-    def forward(ctx, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(ctx, x: Tensor, weight: Tensor, stride: int) -> Tensor:
         ctx.save_for_backward(x, weight)
-        return F.conv2d(x, weight, None, 1, PADDING, 1, x.shape[1])
+        ctx.stride = stride
+        return F.conv2d(x, weight, None, stride, PADDING, 1, x.shape[1])
 
     @staticmethod
-    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor]:
+    def backward(ctx, grad: Tensor) -> tuple[Tensor | None, Tensor, None]:
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
-        wanted = ctx.needs_input_grad[0]
-        grad_x = _gradients(grad, x, weight, (PADDING, PADDING), (True, False))[0] if wanted else None
-        return grad_x, _weight_gradient(grad, x, weight)
+        wanted, padding = ctx.needs_input_grad[0], (PADDING, PADDING)
+        grad_x = _gradients(grad, x, weight, ctx.stride, padding, (True, False))[0] if wanted else None
+        return grad_x, _weight_gradient(grad, x, weight, ctx.stride), None
 
 
-def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
     # Left and right columns of the kernel differ by a shift of the output's gradient. Both shifts are views of one
-    # buffer: rows (grad, 0, 0) read two pixels earlier are rows (0, 0, grad).
+    # buffer: rows (grad, 0) read a shift earlier are rows (0, grad), with as many zeros as the shift has pixels.
     n, c, height, width = grad.shape
-    pixels = n * height * (width + SHIFT)
-    buffer = grad.new_zeros(pixels + SHIFT, c)
-    rows = [buffer[start : start + pixels].view(n, height, width + SHIFT, c) for start in (SHIFT, 0)]
+    shift = SHIFT // stride
+    pixels = n * height * (width + shift)
+    buffer = grad.new_zeros(pixels + shift, c)
+    rows = [buffer[start : start + pixels].view(n, height, width + shift, c) for start in (shift, 0)]
     rows[0][:, :, :width] = grad.permute(0, 2, 3, 1)
     x = F.pad(x, (1, 1))  # with a padding of 1 or less the fast kernel is taken
-    part = weight.new_empty(c, 1, KERNEL, PART)
-    left, right = (_gradients(shifted.permute(0, 3, 1, 2), x, part, (PADDING, 1), (False, True))[1] for shifted in rows)
+    part, padding = weight.new_empty(c, 1, KERNEL, PART), (PADDING, 1)
+    left, right = (
+        _gradients(shifted.permute(0, 3, 1, 2), x, part, stride, padding, (False, True))[1] for shifted in rows
+    )
     return torch.cat([left, right[..., 2 * PART - KERNEL :]], 3)
 
 
-def _gradients(grad: Tensor, x: Tensor, weight: Tensor, padding: tuple[int, int], wanted: tuple[bool, bool]):
+def _gradients(
+    grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], wanted: tuple[bool, bool]
+) -> tuple[Tensor, Tensor, Tensor]:
     return torch.ops.aten.convolution_backward(
-        grad, x, weight, None, [1, 1], padding, [1, 1], False, [0, 0], x.shape[1], [*wanted, False]
+        grad, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], x.shape[1], [*wanted, False]
     )
