@@ -12,20 +12,26 @@ import torch
 
 def seed_generators(*place: object) -> None:
     """Seed the generators of Python, numpy and torch (every device) with a place, e.g. (seed, step, rank)."""
-    seed = random.Random('/'.join(map(str, place))).getrandbits(32)
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
+    torch.manual_seed(_seed_cpu(place))
 
 
 @contextmanager
 def seeded(*place: object) -> Iterator[None]:
-    """Draw as :func:`seed_generators` says; outside, the CPU generators are left as they were."""
+    """Draw on the CPU as :func:`seed_generators` says; outside, its generators are left as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    seed_generators(*place)
+    _seed_cpu(place)
     try:
         yield
     finally:
         random.setstate(states[0])
         np.random.set_state(states[1])
         torch.set_rng_state(states[2])
+
+
+def _seed_cpu(place: tuple) -> int:
+    seed = random.Random('/'.join(map(str, place))).getrandbits(32)
+    random.seed(seed)
+    np.random.seed(seed)
+    # torch.manual_seed is for GPUs too: where none is in use it keeps a stack trace, which takes longer than an image.
+    torch.default_generator.manual_seed(seed)
+    return seed
