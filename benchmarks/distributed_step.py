@@ -41,8 +41,8 @@ def serve(rank: int, port: int, args: argparse.Namespace, queue: mp.Queue) -> No
     gradients = torch.zeros(sum(weight.numel() for weight in algorithm.parameters()))
     sandwich = algorithm.sampler
 
-    def random_last(space, step: int) -> dict:
-        subnets = sandwich(space, step)
+    def random_last(*of_step) -> dict:
+        subnets = sandwich(*of_step)
         return {'largest': subnets.pop('largest'), 'smallest': subnets.pop('smallest'), **subnets}
 
     def train(model, sampler: Callable) -> Callable[[], object]:

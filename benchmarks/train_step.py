@@ -64,7 +64,7 @@ def trained(args: argparse.Namespace, dtype: str, **options) -> tuple[BigNAS, Ca
 def static_step(algorithm: BigNAS, kind: str, dtype: str, index: int) -> Callable[[dict], dict]:
     """The step's subnets as static networks, and what a training of them would do at least."""
     supernet, nets = algorithm.architecture, {}
-    for name, subnet in algorithm.sampler(algorithm.search_space, index).items():
+    for name, subnet in algorithm.sampler(algorithm.search_space, index, score=None).items():
         static = extract_subnet(supernet, subnet)
         net = static if kind == 'unsliced' else PlainTwin(static, drop=not nets).to(next(static.parameters()).device)
         layout = torch.contiguous_format if kind == 'plain' else torch.channels_last
@@ -132,7 +132,7 @@ def examine(algorithm: BigNAS, step: Callable, batch: dict, device: torch.device
     sandwich, found = algorithm.sampler, {}
     weights = sum(weight.nbytes for weight in algorithm.parameters())
     for name, keep in (('step', None), ('largest', 1)):
-        algorithm.sampler = lambda space, index, keep=keep: dict(list(sandwich(space, index).items())[:keep])
+        algorithm.sampler = lambda *of_step, keep=keep: dict(list(sandwich(*of_step).items())[:keep])
         step(0, batch)
         if device.type == 'cuda':
             torch.cuda.reset_peak_memory_stats(device)

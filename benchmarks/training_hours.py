@@ -100,7 +100,7 @@ def synchronize(device: torch.device) -> None:
 
 def macs_of_step(algorithm: BigNAS, step: int) -> int:
     """Multiply-adds for one image of the forward passes of a certain step."""
-    subnets = algorithm.sampler(algorithm.search_space, step).values()
+    subnets = algorithm.sampler(algorithm.search_space, step, score=None).values()
     return sum(algorithm.architecture.cost(subnet).flops for subnet in subnets)
 
 

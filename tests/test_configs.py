@@ -19,7 +19,7 @@ YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob(
 
 def test_the_configs_are_where_the_commands_expect_them():
     assert {SUPERNET, SEARCH, SUBNET} <= set(CONFIGS)
-    assert len(CONFIGS) == 6
+    assert len(CONFIGS) == 12
     assert len(YAMLS) == 7
 
 

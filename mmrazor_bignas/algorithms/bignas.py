@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from mmengine.dist import all_reduce
 from mmengine.logging import MessageHub
 from mmengine.model import BaseModel
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import MODELS, TASK_UTILS
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
+
+REGULARIZE = ('largest', 'all')
 
 
 @MODELS.register_module()
@@ -21,22 +25,42 @@ class BigNAS(BaseModel):
 
     Args:
         architecture: Config of a supernet with ``search_space``, ``data_preprocessor``, ``head.loss_of_logits``,
-            ``resize(images, subnet)`` and ``forward(images, subnet=, drop=)``. It owns the data preprocessor; the
-            algorithm borrows it.
+            ``head.cross_entropy``, ``resize(images, subnet)`` and ``forward(images, subnet=, drop=)``. It owns the data
+            preprocessor; the algorithm borrows it.
         sampler: Config of the sampler, see :mod:`mmrazor_bignas.algorithms.samplers`.
-        distillation: Config of the loss between student and teacher logits, see
-            :mod:`mmrazor_bignas.algorithms.losses`.
+        distillation: Config of the loss between a subnet's logits and those of the teacher, the first subnet of the
+            step (see :mod:`mmrazor_bignas.algorithms.losses`); None trains every subnet on the labels.
+        regularize: Where dropout and drop path act: in the 'largest' subnet alone (section 3.1) or, to compare, in
+            'all'. Weight decay is the optimizer's: its one step per batch decays every weight once, as a training of
+            the largest subnet alone would.
+        step_each_subnet: Whether the optimizer steps after every subnet instead of once on the summed gradients: what
+            MMRazor's BigNAS does, to compare. The teacher's logits are those before its own step. Weights then decay
+            once per subnet that has them, and ranks exchange gradients once per subnet.
         compile: Whether ``torch.compile`` makes kernels of its own for the largest and the smallest subnet, the same
             at every step; random subnets run as they are, since every new one would be compiled anew. Takes minutes at
             the first step; results are equal up to rounding.
+
+    Raises:
+        InputError: ``regularize`` is unknown.
     """
 
-    def __init__(self, architecture: dict, sampler: dict, distillation: dict, compile: bool = False) -> None:
+    def __init__(
+        self,
+        architecture: dict,
+        sampler: dict,
+        distillation: dict | None,
+        regularize: str = 'largest',
+        step_each_subnet: bool = False,
+        compile: bool = False,
+    ) -> None:
+        if regularize not in REGULARIZE:
+            raise InputError(f'algorithm.regularize is {regularize!r}; expected one of {list(REGULARIZE)}')
         architecture = MODELS.build(architecture)
         super().__init__(data_preprocessor=architecture.data_preprocessor)
         self.architecture = architecture
         self.sampler = TASK_UTILS.build(sampler)
-        self.distillation = MODELS.build(distillation)
+        self.distillation = MODELS.build(distillation) if distillation else None
+        self.regularize, self.step_each_subnet = regularize, step_each_subnet
         self._compiled = compiled_runs() if compile else None
 
     @property
@@ -63,28 +87,65 @@ class BigNAS(BaseModel):
 
         Returns:
             The loss of every subnet, detached, as ``<name>/loss``, and their sum as ``loss``.
+
+        Raises:
+            InputError: ``step_each_subnet`` with gradient accumulation.
         """
-        forward = forward or self
+        if self.step_each_subnet and getattr(optim_wrapper, '_accumulative_counts', 1) > 1:
+            raise InputError(
+                'optim_wrapper.accumulative_counts adds up gradients over steps, algorithm.step_each_subnet steps '
+                'within one; choose one of them'
+            )
+        forward, space = forward or self, self.search_space
         data = self.data_preprocessor(data, training=True)
-        subnets = self.sampler(self.search_space, current_step())
-        last, teacher, losses = list(subnets)[-1], None, {}
         images: dict[int, Tensor] = {}  # by resolution, which several subnets may share
-        for name, subnet in subnets.items():
+
+        def images_for(subnet: SubnetSpec) -> Tensor:
             if subnet.resolution not in images:
                 images[subnet.resolution] = self.architecture.resize(data['inputs'], subnet)
-            with optim_wrapper.optim_context(forward), gradient_exchange(forward, name == last):
-                logits = forward(images[subnet.resolution], subnet=subnet, drop=teacher is None)
-                if teacher is None:
+            return images[subnet.resolution]
+
+        def score(candidates: Sequence[SubnetSpec]) -> list[float]:
+            with optim_wrapper.optim_context(self):
+                return self.scores(candidates, images_for, data['data_samples'])
+
+        subnets = self.sampler(space, current_step(), score)
+        last, teacher, losses = list(subnets)[-1], None, {}
+        for name, subnet in subnets.items():
+            step = self.step_each_subnet or name == last
+            drop = self.regularize == 'all' or subnet == space.largest
+            with optim_wrapper.optim_context(forward), gradient_exchange(forward, step):
+                logits = forward(images_for(subnet), subnet=subnet, drop=drop)
+                if teacher is None or self.distillation is None:
                     loss = self.architecture.head.loss_of_logits(logits, data['data_samples'])
-                    teacher = logits.detach()
                 else:
                     loss = self.distillation(logits, teacher)
-            if name == last:
+                teacher = logits.detach() if teacher is None else teacher
+            if step:
                 optim_wrapper.update_params(loss)
             else:
                 add_gradient(optim_wrapper, loss)
             losses[f'{name}/loss'] = loss.detach()
         return {'loss': sum(losses.values()), **losses}
+
+    @torch.no_grad()
+    def scores(
+        self, subnets: Sequence[SubnetSpec], images_for: Callable[[SubnetSpec], Tensor], data_samples: list
+    ) -> list[float]:
+        """Minus the cross entropy of each subnet on a batch: the mean over all ranks' batches, on every rank.
+
+        As in training batch normalisation takes the batch's statistics; dropout and drop path are off. Runs beside a
+        distributed wrapper, which expects a backward pass after its forward.
+        """
+        losses = [
+            self.architecture.head.cross_entropy(
+                self.architecture(images_for(subnet), subnet=subnet, drop=False), data_samples
+            )
+            for subnet in subnets
+        ]
+        scores = -torch.stack(losses)
+        all_reduce(scores, 'mean')  # in place
+        return scores.tolist()
 
 
 def run_subnet(architecture: nn.Module, images: Tensor, subnet: SubnetSpec, drop: bool = True) -> Tensor:

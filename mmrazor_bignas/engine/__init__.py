@@ -9,6 +9,7 @@ from mmrazor_bignas.engine.hooks import LabelCheckHook, LossHook, ProgressBarHoo
 from mmrazor_bignas.engine.loops import SubnetTestLoop, SubnetValLoop
 from mmrazor_bignas.engine.optim import (
     BFloat16OptimWrapper,
+    ExponentialDecayLR,
     Float16OptimWrapper,
     GroupedOptimWrapperConstructor,
     LinearWarmupLR,
@@ -20,6 +21,7 @@ from mmrazor_bignas.engine.train_loop import TrainLoop
 __all__ = [
     'BFloat16OptimWrapper',
     'CheckpointHook',
+    'ExponentialDecayLR',
     'FixedBatches',
     'Float16OptimWrapper',
     'GroupedOptimWrapperConstructor',

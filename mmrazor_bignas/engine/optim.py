@@ -1,16 +1,18 @@
-"""Optimizer wrappers, their groups of parameters and a schedule that mmengine lacks."""
+"""Optimizer wrappers, their groups of parameters and schedules that mmengine lacks."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import DefaultOptimWrapperConstructor, LinearLR, OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, ExponentialLR, LinearLR, OptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmrazor_bignas.engine.precision import autocast
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
 
 
@@ -104,3 +106,46 @@ class LinearWarmupLR(LinearLR):
 
     def __init__(self, optimizer: Optimizer | OptimWrapper, *, end: int, **kwargs) -> None:
         super().__init__(optimizer, end=end + 1, **kwargs)
+
+
+@PARAM_SCHEDULERS.register_module()
+class ExponentialDecayLR(ExponentialLR):
+    """Exponential decay with a constant ending (BigNAS, arXiv:2003.11142, section 3.1), in stairs.
+
+    After k steps the learning rate is the initial one times ``max(gamma ** floor(k / period), floor)``; it may be
+    combined with a warm-up.
+
+    Args:
+        optimizer: The optimizer or its wrapper.
+        gamma: What every period multiplies the learning rate by, above 0 and at most 1.
+        period: Length of a stair in steps (or epochs, with ``convert_to_iter_based``); need not be whole.
+        floor: Share of the initial learning rate at which it is held, at least 0 and below 1.
+        **kwargs: Of ExponentialLR.
+
+    Raises:
+        InputError: A number is out of its range.
+    """
+
+    def __init__(
+        self, optimizer: Optimizer | OptimWrapper, *, gamma: float, period: float, floor: float = 0.0, **kwargs
+    ) -> None:
+        if not (0 < gamma <= 1 and period > 0 and 0 <= floor < 1):
+            raise InputError(
+                f'ExponentialDecayLR: gamma is {gamma!r}, period {period!r}, floor {floor!r}; expected gamma in '
+                '(0, 1], a positive period and floor in [0, 1)'
+            )
+        self.period, self.floor = period, floor
+        super().__init__(optimizer, gamma=gamma, **kwargs)
+
+    @classmethod
+    def build_iter_from_epoch(cls, *args, period: float, epoch_length: int | None = None, **kwargs):
+        """The same with its epochs converted to steps."""
+        return super().build_iter_from_epoch(*args, period=period * epoch_length, epoch_length=epoch_length, **kwargs)
+
+    def factor(self, step: int) -> float:
+        """The share of the initial learning rate after so many steps."""
+        return max(self.gamma ** math.floor(step / self.period), self.floor)
+
+    def _get_value(self) -> list[float]:
+        change = self.factor(self.last_step) / self.factor(self.last_step - 1) if self.last_step else 1.0
+        return [group[self.param_name] * change for group in self.optimizer.param_groups]

@@ -50,6 +50,13 @@ class DynamicLinearClsHead(ClsHead):
         """The label loss (scalar) of logits (N, num_classes), computed in float32."""
         return self._get_loss(logits.float(), data_samples)['loss']
 
+    def cross_entropy(self, logits: Tensor, data_samples: list[ClsDataSample]) -> Tensor:
+        """The cross entropy (scalar) of logits (N, num_classes) without label smoothing, computed in float32."""
+        labels = [sample.gt_label for sample in data_samples]
+        mixed = 'score' in labels[0]  # by a batch augmentation
+        targets = torch.stack([label.score for label in labels]) if mixed else torch.cat([x.label for x in labels])
+        return F.cross_entropy(logits.float(), targets)
+
 
 @MODELS.register_module()
 class SearchableImageClassifier(ImageClassifier):

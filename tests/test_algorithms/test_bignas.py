@@ -46,7 +46,7 @@ def no_drop(algorithm):
 def separate_passes(algorithm, data) -> list[torch.Tensor]:
     """The gradients of the four passes, each alone, added up."""
     data = algorithm.data_preprocessor(copy.deepcopy(data), training=True)
-    subnets = algorithm.sampler(algorithm.search_space, current_step())
+    subnets = algorithm.sampler(algorithm.search_space, current_step(), score=None)
     teacher = algorithm(data['inputs'], subnet=subnets['largest'], drop=False)
     total = [torch.zeros_like(parameter) for parameter in algorithm.parameters()]
     for name, subnet in subnets.items():
@@ -196,7 +196,7 @@ def test_subnets_follow_the_runners_iteration(tiny_algorithm):
     finally:
         hub.update_info('iter', 0)
     for start, iteration in ((0, 5), (4, 6)):
-        expected = tiny_algorithm.sampler(tiny_algorithm.search_space, iteration)
+        expected = tiny_algorithm.sampler(tiny_algorithm.search_space, iteration, score=None)
         assert seen[start : start + 4] == list(expected.values())
 
 
@@ -239,7 +239,7 @@ def test_images_are_resized_once_per_distinct_resolution_of_a_step(tiny_algorith
         MessageHub.get_current_instance().update_info('iter', step)
         resizes.clear()
         tiny_algorithm.train_step(batch(), wrapper)
-        sides = [subnet.resolution for subnet in tiny_algorithm.sampler(space, step).values()]
+        sides = [subnet.resolution for subnet in tiny_algorithm.sampler(space, step, score=None).values()]
         assert len(resizes) == len(set(sides) - {32})
         shared += len(sides) - len(set(sides))
     assert shared

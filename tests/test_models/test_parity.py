@@ -81,7 +81,7 @@ def test_sandwich_step(loss, distillation):
         }
     )
     parity.load(algorithm.architecture)
-    algorithm.sampler = lambda space, step: {str(i): SUBNETS[i] for i in reference['order']}
+    algorithm.sampler = lambda space, step, score: {str(i): SUBNETS[i] for i in reference['order']}
     algorithm.train()
     wrapper = OptimWrapper(torch.optim.SGD(algorithm.parameters(), lr=0.0))
     wrapper.zero_grad = lambda: None  # keep the gradients for a look

@@ -1,0 +1,73 @@
+# BigNAS's space (arXiv:2003.11142, appendix): what configs put in the place of AttentiveNAS's. Assumed, since the paper's
+# table leaves it open: steps of 8 channels (64 in the head), squeeze-and-excite in every stage as in EfficientNet's blocks.
+# Blocks and head are those of AttentiveMobileNetV3.
+_search_space = dict(
+    resolution=[192, 224, 288, 320],
+    stem=[32, 40],
+    stages=[
+        dict(
+            name='mb1',
+            width=[16, 24],
+            depth=[1, 2],
+            kernel_size=[3],
+            expand_ratio=[1],
+            stride=1,
+            se=True,
+        ),
+        dict(
+            name='mb2',
+            width=[24, 32],
+            depth=[2, 3],
+            kernel_size=[3],
+            expand_ratio=[6],
+            stride=2,
+            se=True,
+        ),
+        dict(
+            name='mb3',
+            width=[40, 48],
+            depth=[2, 3],
+            kernel_size=[3, 5],
+            expand_ratio=[6],
+            stride=2,
+            se=True,
+        ),
+        dict(
+            name='mb4',
+            width=[80, 88],
+            depth=[2, 3, 4],
+            kernel_size=[3, 5],
+            expand_ratio=[6],
+            stride=2,
+            se=True,
+        ),
+        dict(
+            name='mb5',
+            width=[112, 120, 128],
+            depth=[2, 3, 4, 5, 6],
+            kernel_size=[3, 5],
+            expand_ratio=[6],
+            stride=1,
+            se=True,
+        ),
+        dict(
+            name='mb6',
+            width=[192, 200, 208, 216],
+            depth=[2, 3, 4, 5, 6],
+            kernel_size=[3, 5],
+            expand_ratio=[6],
+            stride=2,
+            se=True,
+        ),
+        dict(
+            name='mb7',
+            width=[320, 328, 336, 344, 352],
+            depth=[1, 2],
+            kernel_size=[3, 5],
+            expand_ratio=[6],
+            stride=1,
+            se=True,
+        ),
+    ],
+    head=[1280, 1344, 1408],
+)
