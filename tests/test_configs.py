@@ -5,13 +5,17 @@ import shlex
 
 import parity
 import pytest
+import torch
 from conftest import ROOT
+from mmcls.structures import ClsDataSample
+from mmengine.optim import build_optim_wrapper
 from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
-from tiny_imagenet import SEARCH, SUBNET, SUPERNET
+from tiny_imagenet import BIGNAS, SEARCH, SUBNET, SUPERNET
 
 from mmrazor_bignas.engine.runner import NASRunner, load_config
 from mmrazor_bignas.registry import MODELS
+from mmrazor_bignas.search_space import SearchSpace, estimate, resolve
 
 CONFIGS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.py') if '_base_' not in p.parts)
 YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob('*.yaml'))
@@ -88,6 +92,103 @@ def test_the_recipe_of_the_supernet():
     backbone, head = cfg.algorithm.architecture.backbone, cfg.algorithm.architecture.head
     assert (backbone.drop_path_rate, backbone.drop_path_stages, head.dropout) == (0.2, 2, 0.2)
     assert (head.loss.type, head.loss.label_smooth_val) == ('LabelSmoothLoss', 0.1)
+
+
+def overridden(path: str, base: str = SUPERNET) -> dict[str, tuple]:
+    """Where a recipe differs from the config that it overrides: dotted key -> (the base's value, the recipe's)."""
+
+    def leaves(value, name=''):
+        if isinstance(value, dict):
+            return {key: leaf for k, v in value.items() for key, leaf in leaves(v, f'{name}.{k}').items()}
+        return {name.removeprefix('.'): value}
+
+    before, after = (leaves(load_config(ROOT / config).to_dict()) for config in (base, path))
+    names = sorted((before.keys() | after.keys()) - {'work_dir'})
+    return {name: (before.get(name), after.get(name)) for name in names if before.get(name) != after.get(name)}
+
+
+SAMPLER, DISTILLATION = 'algorithm.sampler', 'algorithm.distillation'
+
+
+@pytest.mark.parametrize(
+    ('recipe', 'changes'),
+    [
+        ('attentivenas_bestup_supernet_32xb64_in1k', {SAMPLER: ('BestUpSampler', 3, 25e6)}),
+        ('attentivenas_worstup_supernet_32xb64_in1k', {SAMPLER: ('WorstUpSampler', 3, 25e6)}),
+        ('alphanet_supernet_32xb64_in1k', {DISTILLATION: ('AdaptiveAlphaDistillation', -1.0, 1.0, 5.0)}),
+    ],
+)
+def test_a_recipe_changes_one_component(recipe, changes):
+    found = {name: after for name, (_, after) in overridden(f'{BIGNAS}/{recipe}.py').items()}
+    ((component, (type_, *values)),) = changes.items()
+    assert {name.rpartition('.')[0] for name in found} == {component}
+    assert found.pop(f'{component}.type') == f'mmrazor_bignas.{type_}'
+    assert sorted(found.values()) == sorted(values)
+
+
+def test_the_recipe_of_bignas():
+    recipe, search, subnet = (
+        f'{BIGNAS}/bignas_{name}_in1k.py' for name in ('supernet_64xb64', 'search_8xb128', 'subnet_8xb256')
+    )
+    changed = {name.rpartition('.')[0] for name in overridden(recipe)}
+    backbone = 'algorithm.architecture.backbone'
+    space = f'{backbone}.search_space'
+    assert changed == {backbone, space, 'optim_wrapper.optimizer', '', 'auto_scale_lr'}
+    cfg = load_config(ROOT / recipe)
+    assert (cfg.auto_scale_lr.base_batch_size, cfg.train_dataloader.batch_size) == (4096, 64)
+    assert cfg.optim_wrapper.optimizer.to_dict() == {
+        'type': 'RMSprop',
+        'lr': 0.256,
+        'alpha': 0.9,
+        'momentum': 0.9,
+        'eps': pytest.approx(0.0316, rel=1e-3),
+        'weight_decay': 1e-5,
+    }
+    assert set(overridden(search, SEARCH)) >= {'val_cfg.strategy.type'}
+    assert load_config(ROOT / search).val_cfg.strategy.type == 'mmrazor_bignas.CoarseToFine'
+    spaces = [
+        load_config(ROOT / path).algorithm.architecture.backbone.search_space for path in (recipe, search, subnet)
+    ]
+    assert spaces[0] == spaces[1] == spaces[2]
+    space = SearchSpace.from_dict(spaces[0])
+    assert space.resolution == (192, 224, 288, 320)
+    rows = [(s.width[0], s.width[-1], s.depth[0], s.depth[-1], s.kernel_size, s.stride) for s in space.stages]
+    assert rows == [
+        (16, 24, 1, 2, (3,), 1),
+        (24, 32, 2, 3, (3,), 2),
+        (40, 48, 2, 3, (3, 5), 2),
+        (80, 88, 2, 4, (3, 5), 2),
+        (112, 128, 2, 6, (3, 5), 1),
+        (192, 216, 2, 6, (3, 5), 2),
+        (320, 352, 1, 2, (3, 5), 1),
+    ]
+    assert [stage.expand_ratio for stage in space.stages] == [(1,), *[(6,)] * 6]
+    # The published family has 242 M to 1,040 M multiply-adds, its smallest beside the space's.
+    assert [estimate(resolve(space, s), 1000).flops for s in (space.smallest, space.largest)] == [229212544, 1927533056]
+
+
+RECIPES = [path for path in CONFIGS if 'supernet' in path and 'demo' not in path]
+
+
+@pytest.mark.parametrize('path', RECIPES)
+def test_every_recipe_makes_a_step(path):
+    """With the optimizer and the space of the config, but for its resolutions."""
+    low = [32, 40, 56, 64]
+    options = {'algorithm.architecture.backbone.search_space.resolution': low, 'algorithm.sampler.num_random': 1}
+    if 'attentivenas' in path:
+        options['algorithm.sampler.num_samples'] = 1000
+    cfg = load_config(ROOT / path, options)
+    init_default_scope('mmcls')
+    algorithm = MODELS.build(cfg.algorithm).train()
+    last = algorithm.architecture.backbone.stages[0][0].project.bn.weight
+    assert not last.any()  # the blocks are identities at first
+    wrapper = build_optim_wrapper(algorithm, cfg.optim_wrapper)
+    images = torch.randint(0, 255, (2, 3, 48, 48), dtype=torch.uint8)
+    samples = [ClsDataSample().set_gt_label(label) for label in range(2)]
+    losses = algorithm.train_step({'inputs': images, 'data_samples': samples}, wrapper)
+    assert len(losses) == 4
+    assert all(torch.isfinite(loss) for loss in losses.values())
+    assert last.any()
 
 
 def test_search_and_subnet_settings():

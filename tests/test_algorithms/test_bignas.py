@@ -4,12 +4,19 @@ import copy
 
 import pytest
 import torch
+import torch.nn.functional as F
+from conftest import ROOT
 from mmcls.structures import ClsDataSample
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
+from mmengine.registry import init_default_scope
 
+from mmrazor_bignas.algorithms import SandwichSampler
 from mmrazor_bignas.algorithms.bignas import compiled_runs, current_step
 from mmrazor_bignas.engine import BFloat16OptimWrapper
+from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import MODELS
 
 NAMES = ['largest', 'random1', 'random2', 'smallest']
 
@@ -244,6 +251,161 @@ def test_images_are_resized_once_per_distinct_resolution_of_a_step(tiny_algorith
         shared += len(sides) - len(set(sides))
     assert shared
     MessageHub.get_current_instance().update_info('iter', 0)
+
+
+@pytest.mark.parametrize('sampler', ['Sandwich', 'BestUp', 'WorstUp', 'Uniform'])
+@pytest.mark.parametrize('distillation', ['KLDistillation', 'AdaptiveAlphaDistillation', None])
+def test_samplers_and_losses_combine_freely(sampler, distillation):
+    options = {'algorithm.sampler.type': f'mmrazor_bignas.{sampler}Sampler'}
+    if sampler in ('BestUp', 'WorstUp'):
+        options.update({'algorithm.sampler.bin_flops': 0.25e6, 'algorithm.sampler.num_samples': 1000})
+    options['algorithm.distillation'] = distillation and {'type': f'mmrazor_bignas.{distillation}'}
+    init_default_scope('mmcls')
+    algorithm = MODELS.build(load_config(ROOT / 'configs/demo/digits_supernet.py', options).algorithm).train()
+    optimizer = CountingSGD(algorithm)
+    losses = algorithm.train_step(batch(), OptimWrapper(optimizer))
+    assert len(losses) == (3 if sampler == 'Uniform' else 5)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert optimizer.steps == 1
+    gradients = [gradient for gradient in optimizer.gradients if gradient is not None]
+    assert all(torch.isfinite(gradient).all() for gradient in gradients)
+    assert any(gradient.any() for gradient in gradients)
+
+
+def test_without_distillation_every_subnet_learns_the_labels(tiny_algorithm):
+    algorithm = no_drop(tiny_algorithm)
+    algorithm.distillation = None
+    data = algorithm.data_preprocessor(batch(), training=True)
+    subnets = algorithm.sampler(algorithm.search_space, 0, score=None)
+    with torch.no_grad():
+        expected = {
+            name: algorithm.architecture.head.loss_of_logits(
+                algorithm(data['inputs'], subnet=subnet), data['data_samples']
+            )
+            for name, subnet in subnets.items()
+        }
+    losses = algorithm.train_step(batch(), OptimWrapper(CountingSGD(algorithm)))
+    for name, value in expected.items():
+        torch.testing.assert_close(losses[f'{name}/loss'], value)
+
+
+@pytest.mark.parametrize(('regularize', 'drops'), [('largest', [True, False, False, False]), ('all', [True] * 4)])
+def test_where_dropout_and_drop_path_act(tiny_algorithm, regularize, drops):
+    seen = []
+
+    def forward(images, subnet, drop):
+        seen.append(drop)
+        return tiny_algorithm(images, subnet=subnet, drop=drop)
+
+    tiny_algorithm.regularize = regularize
+    tiny_algorithm.train_step(batch(), OptimWrapper(CountingSGD(tiny_algorithm.train())), forward=forward)
+    assert seen == drops
+
+
+def test_a_first_subnet_that_is_not_the_largest_has_no_dropout(tiny_algorithm):
+    space = tiny_algorithm.search_space
+    tiny_algorithm.sampler = lambda *_: {'first': space.smallest, 'second': space.largest}
+    seen = []
+
+    def forward(images, subnet, drop):
+        seen.append(drop)
+        return tiny_algorithm(images, subnet=subnet, drop=drop)
+
+    tiny_algorithm.train_step(batch(), OptimWrapper(CountingSGD(tiny_algorithm.train())), forward=forward)
+    assert seen == [False, True]
+
+
+def test_a_step_for_each_subnet(tiny_algorithm):
+    """Each subnet's own gradient, at the weights that the subnets before it left."""
+    algorithm = no_drop(tiny_algorithm)
+    reference = copy.deepcopy(algorithm)
+    algorithm.step_each_subnet = True
+    optimizer = CountingSGD(algorithm, lr=0.05)
+    losses = algorithm.train_step(batch(), OptimWrapper(optimizer))
+    assert optimizer.steps == 4
+
+    sgd = torch.optim.SGD(reference.parameters(), lr=0.05)
+    data = reference.data_preprocessor(batch(), training=True)
+    teacher = None
+    for name, subnet in reference.sampler(reference.search_space, 0, score=None).items():
+        logits = reference(data['inputs'], subnet=subnet, drop=False)
+        if teacher is None:
+            loss, teacher = reference.architecture.head.loss_of_logits(logits, data['data_samples']), logits
+        else:
+            loss = reference.distillation(logits, teacher)
+        sgd.zero_grad()
+        loss.backward()
+        sgd.step()
+        torch.testing.assert_close(losses[f'{name}/loss'], loss.detach())
+    for ours, theirs in zip(algorithm.parameters(), reference.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_a_step_for_each_subnet_refuses_gradient_accumulation(tiny_algorithm):
+    tiny_algorithm.step_each_subnet = True
+    with pytest.raises(InputError, match='accumulative_counts'):
+        tiny_algorithm.train_step(batch(), OptimWrapper(CountingSGD(tiny_algorithm), accumulative_counts=2))
+
+
+def test_an_unknown_place_of_regularisation(tiny_architecture):
+    with pytest.raises(InputError, match="regularize is 'smallest'; expected one of"):
+        MODELS.build(
+            {
+                'type': 'mmrazor_bignas.BigNAS',
+                'architecture': tiny_architecture,
+                'sampler': {'type': 'mmrazor_bignas.SandwichSampler'},
+                'distillation': None,
+                'regularize': 'smallest',
+            }
+        )
+
+
+class AskingSampler(SandwichSampler):
+    """Asks for the scores of its subnets, and keeps them."""
+
+    def __call__(self, space, step, score):
+        subnets = super().__call__(space, step, score)
+        self.scores = score(list(subnets.values()))
+        return subnets
+
+
+def test_a_score_is_minus_the_cross_entropy_in_training_mode_without_dropout(tiny_algorithm):
+    """Dropout would show, running statistics would, and label smoothing."""
+    algorithm = tiny_algorithm.train()
+    algorithm.sampler = AskingSampler()
+    reference = copy.deepcopy(algorithm)
+    algorithm.train_step(batch(), OptimWrapper(CountingSGD(algorithm)))
+    data = reference.data_preprocessor(batch(), training=True)
+    subnets = SandwichSampler()(reference.search_space, 0, score=None).values()
+    for subnet, score in zip(subnets, algorithm.sampler.scores, strict=True):
+        logits = reference.architecture(data['inputs'], subnet=subnet, drop=False)
+        assert score == pytest.approx(-float(F.cross_entropy(logits, torch.arange(4)).detach()), rel=1e-5)
+
+
+def test_scoring_leaves_no_trace(tiny_algorithm):
+    """Gradients, losses and random draws are those of a step without it, images are resized no more often."""
+    algorithm = tiny_algorithm.train()
+    results, resizes, dtypes = [], [], []
+    algorithm.architecture.register_forward_hook(lambda module, args, logits: dtypes.append(logits.dtype))
+    resize = type(algorithm.architecture).resize
+    for sampler in (SandwichSampler(), AskingSampler()):
+        algorithm.sampler = sampler
+        resized = []
+        algorithm.architecture.resize = lambda images, subnet, resized=resized: (
+            resized.append(subnet.resolution) or resize(algorithm.architecture, images, subnet)
+        )
+        optimizer = CountingSGD(algorithm, lr=0.0)
+        torch.manual_seed(0)
+        losses = algorithm.train_step(batch(), BFloat16OptimWrapper(optimizer))
+        results.append((losses, optimizer.gradients))
+        resizes.append(sorted(resized))
+    del algorithm.architecture.resize
+    assert dtypes == [torch.bfloat16] * (4 + 4 + 4)  # scores are computed in the format of the training
+    (losses, gradients), (scored_losses, scored_gradients) = results
+    assert losses == scored_losses
+    for ours, theirs in zip(gradients, scored_gradients, strict=True):
+        assert (ours is None and theirs is None) or torch.equal(ours, theirs)
+    assert resizes[0] == resizes[1] == sorted(set(resizes[0]))
 
 
 @pytest.mark.slow

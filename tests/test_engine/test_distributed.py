@@ -1,4 +1,4 @@
-"""Two gloo processes: one exchange of gradients a step, exact gradients, calibration over ranks."""
+"""Two gloo processes: one exchange of gradients a step, exact gradients, scores and calibration over ranks."""
 
 import copy
 import pickle
@@ -56,6 +56,75 @@ calibrate_batch_norm(static, Share(batches[rank::2]))
 torch.save(static.state_dict(), f'{sys.argv[2]}/calibrated{rank}.pt')
 stop_processes()
 """
+
+
+# Every rank has other images. What it scored by itself, what the sampler was given, and the weights in the end.
+SCORING_WORKER = """
+import pickle, sys
+import torch, torch.distributed as dist
+from mmcls.structures import ClsDataSample
+from mmengine.optim import OptimWrapper
+from mmrazor_bignas.engine import SandwichDistributedDataParallel
+from mmrazor_bignas.engine.distributed import start_processes, stop_processes
+from mmrazor_bignas.registry import MODELS
+
+start_processes('pytorch')
+rank = dist.get_rank()
+cfg, state = pickle.load(open(sys.argv[1], 'rb'))
+algorithm = MODELS.build(cfg)
+algorithm.load_state_dict(state)
+seen = {'local': [], 'given': [], 'subnets': []}
+cross_entropy, sampler = algorithm.architecture.head.cross_entropy, algorithm.sampler
+
+def local(*args):
+    loss = cross_entropy(*args)
+    seen['local'].append(-float(loss))
+    return loss
+
+def sample(space, step, score):
+    def given(candidates):
+        scores = score(candidates)
+        seen['given'] += scores
+        return scores
+    subnets = sampler(space, step, given)
+    seen['subnets'].append(subnets)
+    return subnets
+
+algorithm.architecture.head.cross_entropy, algorithm.sampler = local, sample
+wrapped = SandwichDistributedDataParallel(algorithm)
+wrapper = OptimWrapper(torch.optim.SGD(algorithm.parameters(), lr=0.05))
+wrapped.train()
+for step in range(3):
+    algorithm.step_each_subnet = step == 2  # gradients are exchanged after each
+    images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(10 * step + rank))
+    data = {'inputs': images * 50 + 100, 'data_samples': [ClsDataSample().set_gt_label(i) for i in range(4)]}
+    wrapped.train_step(data, wrapper)
+seen['weights'] = [p.detach() for p in algorithm.parameters()]
+pickle.dump(seen, open(f'{sys.argv[2]}/seen{rank}.pkl', 'wb'))
+stop_processes()
+"""
+
+
+def test_ranks_with_other_images_pick_the_same_subnets(tiny_architecture, tiny_algorithm, tmp_path):
+    sampler = {'type': 'mmrazor_bignas.BestUpSampler', 'bin_flops': 0.5e6, 'num_samples': 2000}
+    cfg = {
+        'type': 'mmrazor_bignas.BigNAS',
+        'architecture': tiny_architecture,
+        'sampler': sampler,
+        'distillation': {'type': 'mmrazor_bignas.KLDistillation'},
+    }
+    (tmp_path / 'in.pkl').write_bytes(pickle.dumps((cfg, tiny_algorithm.state_dict())))
+    (tmp_path / 'worker.py').write_text(SCORING_WORKER)
+    run_two_ranks(tmp_path / 'worker.py', tmp_path / 'in.pkl', tmp_path)
+    first, second = (pickle.loads((tmp_path / f'seen{rank}.pkl').read_bytes()) for rank in range(2))
+    assert len(first['given']) == 3 * 6
+    assert first['given'] == second['given']
+    mean = [(a + b) / 2 for a, b in zip(first['local'], second['local'], strict=True)]
+    assert first['given'] == pytest.approx(mean, rel=1e-5)
+    assert first['local'] != second['local']
+    assert first['subnets'] == second['subnets']
+    for ours, theirs in zip(first['weights'], second['weights'], strict=True):
+        assert torch.equal(ours, theirs)
 
 
 @pytest.fixture
