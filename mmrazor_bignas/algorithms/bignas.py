@@ -34,8 +34,8 @@ class BigNAS(BaseModel):
             'all'. Weight decay is the optimizer's: its one step per batch decays every weight once, as a training of
             the largest subnet alone would.
         step_each_subnet: Whether the optimizer steps after every subnet instead of once on the summed gradients: what
-            MMRazor's BigNAS does, to compare. The teacher's logits are those before its own step. Weights then decay
-            once per subnet that has them, and ranks exchange gradients once per subnet.
+            MMRazor's BigNAS does, to compare. The teacher's logits are those before its own step. A tensor then decays
+            once per subnet that uses a part of it, and ranks exchange gradients once per subnet.
         compile: Whether ``torch.compile`` makes kernels of its own for the largest and the smallest subnet, the same
             at every step; random subnets run as they are, since every new one would be compiled anew. Takes minutes at
             the first step; results are equal up to rounding.
