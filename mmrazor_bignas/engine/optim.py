@@ -77,8 +77,14 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
     """mmengine's constructor, with one group for all parameters of the same settings.
 
     mmengine makes a group for every parameter: the optimizer then updates them, and a schedule sets their rates, one by
-    one.
+    one. A fused SGD is also made to accept weights whose first gradient comes late: those of a shortcut convolution,
+    say, that no subnet before had.
     """
+
+    def __call__(self, model: nn.Module) -> OptimWrapper:
+        wrapper = super().__call__(model)
+        wrapper.optimizer.register_step_pre_hook(begin_momentum)
+        return wrapper
 
     def add_params(self, params: list[dict], module: nn.Module, prefix: str = '', **kwargs) -> None:
         super().add_params(params, module, prefix=prefix, **kwargs)
@@ -90,6 +96,18 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
             group = groups.setdefault(tuple(sorted(settings.items())), {'params': [], **settings})
             group['params'] += one['params']
         params[:] = groups.values()
+
+
+def begin_momentum(optimizer: Optimizer, args: tuple, kwargs: dict) -> None:
+    """Begin the momentum of weights that get their first gradient at 0, as torch's SGD that is not fused does.
+
+    torch's fused one takes it that either all weights of a step have a momentum or none, and raises otherwise.
+    """
+    for group in optimizer.param_groups:
+        if group.get('fused') and group.get('momentum'):
+            for weight in group['params']:
+                if weight.grad is not None and optimizer.state[weight].get('momentum_buffer') is None:
+                    optimizer.state[weight]['momentum_buffer'] = torch.zeros_like(weight)
 
 
 @PARAM_SCHEDULERS.register_module()

@@ -3,6 +3,7 @@ import math
 import parity
 import pytest
 import torch
+from mmcls.structures import ClsDataSample
 
 from mmrazor_bignas.algorithms import AdaptiveAlphaDistillation, KLDistillation, alpha_divergence
 
@@ -22,6 +23,15 @@ def test_value_and_gradient(student, name, loss):
     (gradient,) = torch.autograd.grad(value, student)
     assert float(value) == pytest.approx(LOSSES['values'][name]['loss'], rel=1e-6)
     assert parity.relative_error(gradient, torch.tensor(LOSSES['values'][name]['grad'])) < 1e-5
+
+
+def test_label_loss_value_and_gradient(student, tiny_supernet):
+    """The teacher's own loss: with label smoothing 0.1."""
+    samples = [ClsDataSample().set_gt_label(label) for label in LOSSES['target']]
+    value = tiny_supernet.head.loss_of_logits(student, samples)
+    (gradient,) = torch.autograd.grad(value, student)
+    assert value.item() == pytest.approx(LOSSES['values']['ce_smooth']['loss'], rel=1e-6)
+    assert parity.relative_error(gradient, torch.tensor(LOSSES['values']['ce_smooth']['grad'])) < 1e-5
 
 
 @pytest.mark.parametrize('alpha', [-1.0, 0.0, 0.5, 1.0])

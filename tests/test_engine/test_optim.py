@@ -6,7 +6,10 @@ import parity
 import pytest
 import torch
 from conftest import ROOT
+from mmcls.structures import ClsDataSample
+from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper, build_optim_wrapper
+from mmengine.registry import init_default_scope
 from mmengine.runner import Runner
 from tiny_imagenet import BIGNAS, SUPERNET
 
@@ -14,6 +17,7 @@ from mmrazor_bignas.algorithms.bignas import add_gradient
 from mmrazor_bignas.engine import ExponentialDecayLR, Float16OptimWrapper, LinearWarmupLR
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import MODELS
 
 BIGNAS_SUPERNET = f'{BIGNAS}/bignas_supernet_64xb64_in1k.py'
 GOLDEN = dict(parity.META['lr_warmup_cosine_base0.8_max1000_warm50'])
@@ -108,6 +112,39 @@ def test_parameters_of_the_same_settings_share_a_group(tiny_algorithm):
     assert settings[0] == settings[1]
     assert len(settings[0]) == len(list(algorithm.parameters()))
     assert len(built[cfg.constructor].optimizer.param_groups) == 2  # with weight decay and without
+
+
+def test_a_fused_step_takes_weights_whose_first_gradient_comes_late():
+    """As a shortcut convolution's may; equal to the SGD that is not fused, which can do so by itself."""
+    cfg = load_config(ROOT / SUPERNET).optim_wrapper
+    assert cfg.optimizer.fused
+    models = [torch.nn.ParameterList(torch.nn.Parameter(torch.ones(3)) for _ in range(3)) for _ in range(2)]
+    wrappers = [
+        build_optim_wrapper(model, {**copy.deepcopy(cfg), 'optimizer': {**cfg.optimizer, 'fused': fused}})
+        for model, fused in zip(models, (True, False), strict=True)
+    ]
+    for with_gradient in ([0], [0, 1], [1], [0, 1]):
+        for model, wrapper in zip(models, wrappers, strict=True):
+            wrapper.update_params(sum((i + 1) * model[i].square().sum() for i in with_gradient))
+    for ours, theirs in zip(*models, strict=True):
+        torch.testing.assert_close(ours, theirs)
+    assert not wrappers[0].optimizer.state[models[0][2]]  # never had one
+
+
+@pytest.mark.parametrize('options', [{'sampler.seed': 4}, {'sampler.type': 'mmrazor_bignas.UniformSampler'}])
+def test_subnets_may_be_of_weights_that_no_step_before_had(options):
+    cfg = load_config(ROOT / 'configs/demo/digits_supernet.py', {f'algorithm.{k}': v for k, v in options.items()})
+    init_default_scope('mmcls')
+    algorithm = MODELS.build(cfg.algorithm).train()
+    wrapper = build_optim_wrapper(algorithm, cfg.optim_wrapper)
+    images = torch.randint(0, 255, (4, 3, 32, 32), dtype=torch.uint8)
+    with_momentum = []
+    for step in range(3):
+        MessageHub.get_current_instance().update_info('iter', step)
+        samples = [ClsDataSample().set_gt_label(label) for label in range(4)]
+        algorithm.train_step({'inputs': images, 'data_samples': samples}, wrapper)
+        with_momentum.append(len(wrapper.optimizer.state))
+    assert with_momentum[0] < with_momentum[-1]
 
 
 @pytest.fixture
