@@ -35,7 +35,7 @@ def serve(rank: int, port: int, args: argparse.Namespace, queue: mp.Queue) -> No
     torch.set_num_threads(1)
     keep_freed_memory()
     dist.init_process_group('gloo', init_method=f'tcp://127.0.0.1:{port}', rank=rank, world_size=RANKS)
-    algorithm, optim_wrapper = build_training(str(ROOT / CONFIG), 'OptimWrapper', torch.device('cpu'))
+    algorithm, optim_wrapper = build_training(str(ROOT / CONFIG), 'mmrazor_bignas.OptimWrapper', torch.device('cpu'))
     pair = SandwichDistributedDataParallel(algorithm)
     batch = synthetic_batch(args.batch, algorithm.architecture.head.num_classes)
     gradients = torch.zeros(sum(weight.numel() for weight in algorithm.parameters()))

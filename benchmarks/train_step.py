@@ -37,7 +37,7 @@ from mmrazor_bignas.engine.allocator import keep_freed_memory
 from mmrazor_bignas.models import extract_subnet
 
 WRAPPERS = {
-    'float32': 'OptimWrapper',
+    'float32': 'mmrazor_bignas.OptimWrapper',
     'bfloat16': 'mmrazor_bignas.BFloat16OptimWrapper',
     'float16': 'mmrazor_bignas.Float16OptimWrapper',
 }
@@ -122,7 +122,8 @@ def build(name: str, args: argparse.Namespace) -> Callable[[], dict]:
         losses = step(batch)
         synchronize(device)
         seconds = perf_counter() - began
-        return {'seconds': seconds, 'losses': {key: float(value) for key, value in losses.items() if key != 'loss'}}
+        losses = {key: float(value) for key, value in losses.items() if key.endswith('/loss')}
+        return {'seconds': seconds, 'losses': losses}
 
     return measure
 

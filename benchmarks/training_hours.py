@@ -33,7 +33,7 @@ TOTAL_BATCH = 2048
 PASSES = 3  # a forward and a backward pass of about twice its cost
 PROCESSES = (1, 8, 32)
 SAMPLED_SUBNETS = 2000
-CURVES = 9  # numbers that a checkpoint keeps of every step: five losses, two learning rates, two times
+CURVES = 14  # numbers that a checkpoint keeps of every step: five losses, four accuracies, a norm, two rates, two times
 IMAGENET_GB = (138 + 6.3) * 2**30 / 1e9  # published sizes of the training and the validation archive, which are GiB
 
 
@@ -129,7 +129,7 @@ def bytes_on_disk(content: dict) -> int:
 def main() -> None:
     args = parse_args()
     device = torch.device('cuda' if torch.cuda.is_available() else 'cpu')
-    wrapper = 'mmrazor_bignas.BFloat16OptimWrapper' if args.amp else 'OptimWrapper'
+    wrapper = 'mmrazor_bignas.BFloat16OptimWrapper' if args.amp else 'mmrazor_bignas.OptimWrapper'
     algorithm, optim_wrapper = build_training(args.config, wrapper, device)
     batch = synthetic_batch(args.batch_size, algorithm.architecture.head.num_classes)
     name = torch.cuda.get_device_name(device) if device.type == 'cuda' else f'CPU, {torch.get_num_threads()} threads'

@@ -10,7 +10,7 @@ from mmengine.config import Config
 from mmrazor_bignas.engine.distributed import on_first_rank
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.resume import find_resume_point, resume_from
-from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config
+from mmrazor_bignas.engine.runner import add_common_arguments, add_tensorboard, build_runner, load_config
 from mmrazor_bignas.errors import InputError
 
 
@@ -31,6 +31,7 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--auto-scale-lr', action='store_true', help='scale the learning rate to the total batch size (linear rule)'
     )
+    parser.add_argument('--tensorboard', action='store_true', help='write the log for TensorBoard, too')
     add_common_arguments(parser)
     return parser
 
@@ -55,6 +56,8 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         if 'auto_scale_lr' not in cfg:
             raise InputError(f'{args.config}: has no auto_scale_lr.base_batch_size, which --auto-scale-lr needs')
         cfg.auto_scale_lr.enable = True
+    if args.tensorboard:
+        add_tensorboard(cfg)
     if args.checkpoint:
         cfg.load_from = args.checkpoint
     notes = []
@@ -71,7 +74,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def search(cfg: Config, args: argparse.Namespace) -> None:
-    for option in ('no_validate', 'auto_scale_lr'):
+    for option in ('no_validate', 'auto_scale_lr', 'tensorboard'):
         if getattr(args, option):
             raise InputError(f'--{option.replace("_", "-")} is for training; {args.config} is a search')
     if args.resume not in (None, 'auto'):

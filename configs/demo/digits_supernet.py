@@ -25,6 +25,7 @@ val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
+    num_random=1,
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
     calibrate_sample_num=1024,
 )

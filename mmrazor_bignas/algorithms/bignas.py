@@ -25,8 +25,8 @@ class BigNAS(BaseModel):
 
     Args:
         architecture: Config of a supernet with ``search_space``, ``data_preprocessor``, ``head.loss_of_logits``,
-            ``head.cross_entropy``, ``resize(images, subnet)`` and ``forward(images, subnet=, drop=)``. It owns the data
-            preprocessor; the algorithm borrows it.
+            ``head.cross_entropy``, ``head.labels_of``, ``resize(images, subnet)`` and
+            ``forward(images, subnet=, drop=)``. It owns the data preprocessor; the algorithm borrows it.
         sampler: Config of the sampler, see :mod:`mmrazor_bignas.algorithms.samplers`.
         distillation: Config of the loss between a subnet's logits and those of the teacher, the first subnet of the
             step (see :mod:`mmrazor_bignas.algorithms.losses`); None trains every subnet on the labels.
@@ -76,7 +76,7 @@ class BigNAS(BaseModel):
 
     def train_step(
         self, data: dict, optim_wrapper: OptimWrapper, forward: Callable[..., Tensor] | None = None
-    ) -> dict[str, Tensor]:
+    ) -> dict[str, Tensor | dict[str, SubnetSpec]]:
         """One optimizer step on the summed gradients of the sampled subnets.
 
         Args:
@@ -86,7 +86,8 @@ class BigNAS(BaseModel):
                 of gradients until the last subnet.
 
         Returns:
-            The loss of every subnet, detached, as ``<name>/loss``, and their sum as ``loss``.
+            The loss of every subnet, detached, as ``<name>/loss``, and their sum as ``loss``; the accuracy on the batch
+            in per cent as ``<name>/top1``; what was run as ``subnets``, by name. Nothing waits for a GPU.
 
         Raises:
             InputError: ``step_each_subnet`` with gradient accumulation.
@@ -98,6 +99,7 @@ class BigNAS(BaseModel):
             )
         forward, space = forward or self, self.search_space
         data = self.data_preprocessor(data, training=True)
+        labels = self.architecture.head.labels_of(data['data_samples'])
         images: dict[int, Tensor] = {}  # by resolution, which several subnets may share
 
         def images_for(subnet: SubnetSpec) -> Tensor:
@@ -110,7 +112,7 @@ class BigNAS(BaseModel):
                 return self.scores(candidates, images_for, data['data_samples'])
 
         subnets = self.sampler(space, current_step(), score)
-        last, teacher, losses = list(subnets)[-1], None, {}
+        last, teacher, losses, top1 = list(subnets)[-1], None, {}, {}
         for name, subnet in subnets.items():
             step = self.step_each_subnet or name == last
             drop = self.regularize == 'all' or subnet == space.largest
@@ -126,7 +128,8 @@ class BigNAS(BaseModel):
             else:
                 add_gradient(optim_wrapper, loss)
             losses[f'{name}/loss'] = loss.detach()
-        return {'loss': sum(losses.values()), **losses}
+            top1[f'{name}/top1'] = 100 * (logits.detach().argmax(1) == labels).float().mean()
+        return {'loss': sum(losses.values()), **losses, **top1, 'subnets': subnets}
 
     @torch.no_grad()
     def scores(

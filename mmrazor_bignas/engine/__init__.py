@@ -5,7 +5,7 @@ from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.checkpoint_hook import CheckpointHook
 from mmrazor_bignas.engine.distributed import SandwichDistributedDataParallel
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
-from mmrazor_bignas.engine.hooks import LabelCheckHook, LossHook, ProgressBarHook
+from mmrazor_bignas.engine.hooks import LabelCheckHook, LearningCurveHook, LossHook, ProgressBarHook
 from mmrazor_bignas.engine.loops import SubnetTestLoop, SubnetValLoop
 from mmrazor_bignas.engine.optim import (
     BFloat16OptimWrapper,
@@ -13,6 +13,7 @@ from mmrazor_bignas.engine.optim import (
     Float16OptimWrapper,
     GroupedOptimWrapperConstructor,
     LinearWarmupLR,
+    OptimWrapper,
 )
 from mmrazor_bignas.engine.runner import NASRunner
 from mmrazor_bignas.engine.search_loop import SearchLoop
@@ -26,9 +27,11 @@ __all__ = [
     'Float16OptimWrapper',
     'GroupedOptimWrapperConstructor',
     'LabelCheckHook',
+    'LearningCurveHook',
     'LinearWarmupLR',
     'LossHook',
     'NASRunner',
+    'OptimWrapper',
     'ProgressBarHook',
     'SandwichDistributedDataParallel',
     'SearchLoop',

@@ -1,33 +1,59 @@
-"""Hooks around training: the losses, a look at the data, a progress bar."""
+"""Hooks around training: the losses, a look at the data, a progress bar, the learning curve."""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Mapping
+from contextlib import suppress
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook, RuntimeInfoHook
 from mmengine.runner import Runner
 from tqdm import tqdm
 
 from mmrazor_bignas.engine.batches import SeededDataset
 from mmrazor_bignas.engine.distributed import unwrapped
+from mmrazor_bignas.engine.learning_curve import CURVE_FILE, draw_learning_curve, read_training_log
+from mmrazor_bignas.engine.plots import save_figure
 from mmrazor_bignas.engine.progress import logs_above_bars, on_terminal
-from mmrazor_bignas.errors import InputError, TrainingDiverged
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError, StorageError, TrainingDiverged
 from mmrazor_bignas.registry import HOOKS
+from mmrazor_bignas.search_space import SubnetSpec
+
+
+class Step(NamedTuple):
+    """What is known of a training step before its numbers are.
+
+    Attributes:
+        iteration: Its number, from 1 on.
+        names: Of the numbers.
+        values: The numbers, (len(names),).
+        subnets: What was run, by name.
+    """
+
+    iteration: int
+    names: list[str]
+    values: torch.Tensor
+    subnets: Mapping[str, SubnetSpec]
 
 
 @HOOKS.register_module()
 class LossHook(RuntimeInfoHook):
-    """Hands losses to the log, and stops at the first that is no finite number, before it is in a checkpoint.
+    """Hands losses, accuracies and the gradients' norm to the log; stops at the first that is no finite number.
 
-    In the place of mmengine's ``runtime_info``, which waits for a GPU at every loss of every step; here the losses of a
-    GPU are fetched together, when the log wants them or a checkpoint is saved.
+    It stops before such numbers are in a checkpoint, and says which subnet it was. It stands in the place of mmengine's
+    ``runtime_info``, which waits for a GPU at every number of every step; here the numbers of a GPU are fetched
+    together, when the log wants them or a checkpoint is saved.
     """
 
     def __init__(self) -> None:
-        self._steps: list[tuple[int, list[str], torch.Tensor]] = []
+        self._steps: list[Step] = []
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -36,10 +62,14 @@ class LossHook(RuntimeInfoHook):
     def after_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None, outputs: Mapping | None = None
     ) -> None:
-        losses = torch.stack([torch.as_tensor(value) for value in outputs.values()])
-        self._steps.append((runner.iter + 1, list(outputs), losses))
+        numbers = {name: value for name, value in outputs.items() if name != 'subnets'}
+        norm = getattr(runner.optim_wrapper, 'grad_norm', None)  # mmengine's wrappers have none
+        if norm is not None:
+            numbers['grad_norm'] = norm
+        values = torch.stack([torch.as_tensor(value) for value in numbers.values()])
+        self._steps.append(Step(runner.iter + 1, list(numbers), values, outputs.get('subnets', {})))
         if (
-            not waiting_costs(losses)
+            not waiting_costs(values)
             or self.every_n_inner_iters(batch_idx, self._interval)
             or self.end_of_epoch(runner.train_dataloader, batch_idx)
         ):
@@ -49,26 +79,56 @@ class LossHook(RuntimeInfoHook):
         """Hand over what is there, in the order of the steps.
 
         Raises:
-            TrainingDiverged: A loss is no finite number.
+            TrainingDiverged: A loss is no finite number, or the norm of gradients that were stepped with.
         """
         if not self._steps:
             return
-        rows = torch.stack([losses for *_, losses in self._steps]).tolist()
-        for (iteration, names, _), row in zip(self._steps, rows, strict=True):
-            if bad := {name: value for name, value in zip(names, row, strict=True) if not math.isfinite(value)}:
-                last = runner.message_hub.runtime_info.get('last_ckpt', 'none was saved yet')
-                raise TrainingDiverged(
-                    f'training stopped at iteration {iteration}: {bad}. Last good checkpoint: {last}. '
-                    'A lower learning rate, a longer warm-up or gradient clipping may help.'
-                )
-            for name, value in zip(names, row, strict=True):
+        values = iter(torch.cat([step.values for step in self._steps]).tolist())
+        for step in self._steps:
+            numbers = {name: next(values) for name in step.names}
+            bad = {name: value for name, value in numbers.items() if not math.isfinite(value)}
+            if list(bad) == ['grad_norm'] and runner.optim_wrapper.skips_overflows:
+                del numbers['grad_norm']
+            elif bad:
+                raise TrainingDiverged(diverged(runner, step, bad))
+            for name, value in numbers.items():
                 runner.message_hub.update_scalar(f'train/{name}', value)
         self._steps.clear()
 
 
-def waiting_costs(losses: torch.Tensor) -> bool:
-    """Whether a device works on while the losses are not asked for."""
-    return losses.is_cuda
+def waiting_costs(values: torch.Tensor) -> bool:
+    """Whether a device works on while the numbers are not asked for."""
+    return values.is_cuda
+
+
+def diverged(runner: Runner, step: Step, bad: Mapping[str, float]) -> str:
+    """What happened, in which subnets; the first process writes these into the work dir, as ``diverged_<name>.yaml``.
+
+    Args:
+        runner: The Runner.
+        step: The step.
+        bad: The numbers that are not finite. The first pass among them is the culprit: later ones learn from it, or
+            from its gradients. Where only the sum of the gradients is bad, it may be any.
+    """
+    failed = [name for name in step.subnets if f'{name}/loss' in bad]
+    what = ', '.join(f'{name} is {bad[name]}' for name in [f'{name}/loss' for name in failed] or bad)
+    parts = [f'training stopped at iteration {step.iteration}: {what}']
+    for name in failed[:1] or step.subnets:
+        subnet = step.subnets[name]
+        flops = unwrapped(runner.model).architecture.cost(subnet).flops / 1e6
+        parts.append(f'{name} was {subnet.to_dict()}, {flops:.1f} M FLOPs')
+        if is_main_process():
+            about = f'# {name} at iteration {step.iteration}, seed {runner.seed}: {what}\n'
+            content = (about + subnet.to_yaml()).encode()
+            path = Path(runner.work_dir) / f'diverged_{name}.yaml'
+            with suppress(StorageError):  # the message has it, too
+                write_atomically(path, lambda file, content=content: file.write(content))
+                parts[-1] += f' ({path})'
+    last = runner.message_hub.runtime_info.get('last_ckpt', 'none was saved yet')
+    return (
+        f'{"; ".join(parts)}. Last good checkpoint: {last}. '
+        'A lower learning rate, a longer warm-up or gradient clipping may help.'
+    )
 
 
 @HOOKS.register_module()
@@ -131,3 +191,25 @@ class ProgressBarHook(Hook):
         if self._bar is not None:
             self._bar.close()
             self._redirect.__exit__(None, None, None)
+
+
+@HOOKS.register_module()
+class LearningCurveHook(Hook):
+    """At the end of a training, draws its whole course into the work dir: ``learning_curve.png``."""
+
+    def before_train(self, runner: Runner) -> None:
+        self._draws = is_main_process()
+        if self._draws and find_spec('matplotlib') is None:
+            self._draws = False
+            runner.logger.warning(f'{CURVE_FILE} needs matplotlib: pip install mmrazor_bignas[demo]')
+
+    def after_train(self, runner: Runner) -> None:
+        if not self._draws:
+            return
+        path = Path(runner.work_dir) / CURVE_FILE
+        try:
+            save_figure(draw_learning_curve(read_training_log(runner.work_dir)), path)
+        except Exception as error:  # a finished training does not fail for its picture
+            runner.logger.warning(f'{path} could not be drawn: {type(error).__name__}: {error}')
+        else:
+            runner.logger.info(f'learning curve: {path}')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from random import Random
 
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import Evaluator
@@ -38,7 +39,7 @@ def calibration_batches(
 
 @LOOPS.register_module()
 class SubnetValLoop(BaseLoop):
-    """Evaluate named subnets of the supernet in training, each calibrated, over all ranks together.
+    """Evaluate subnets of the supernet in training, each calibrated, over all ranks together.
 
     Metrics are named ``<subnet>/<metric>``.
 
@@ -49,8 +50,12 @@ class SubnetValLoop(BaseLoop):
         subnets: ``'min'``, ``'max'``, published names or YAML paths.
         calibrate_dataloader: Config of the calibration data: training images.
         calibrate_sample_num: Images to calibrate on.
-        seed: Seed of the choice of images and of their augmentation.
+        num_random: Random subnets besides, the same throughout the training: ``random1``, ``random2`` ...
+        seed: Seed of the choice of images, of their augmentation and of the random subnets.
         amp: Whether subnets run under bfloat16 autocast.
+
+    Raises:
+        InputError: A subnet is unknown, or a number no such number.
     """
 
     def __init__(
@@ -61,15 +66,22 @@ class SubnetValLoop(BaseLoop):
         subnets: Sequence[str],
         calibrate_dataloader: dict,
         calibrate_sample_num: int,
+        num_random: int = 0,
         seed: int = 0,
         amp: bool = False,
     ) -> None:
+        if type(num_random) is not int or num_random < 0:
+            raise InputError(f'val_cfg.num_random is {num_random!r}; expected 0 or more')
         rank, world_size = get_dist_info()
         super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size))
         self.evaluator, self.amp = runner.build_evaluator(evaluator), amp
         self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
         space = unwrapped(runner.model).search_space
-        self.subnets = {name: find_subnet(name, space) for name in subnets}
+        rng = Random(f'{seed}/validation')
+        randoms = {f'random{i + 1}': space.sample(rng) for i in range(num_random)}
+        for name, subnet in randoms.items():
+            runner.logger.info(f'validation: {name} is {subnet.to_dict()}')
+        self.subnets = {**{name: find_subnet(name, space) for name in subnets}, **randoms}
 
     def run(self) -> dict[str, float]:
         """Evaluate every subnet; the supernet is only read."""

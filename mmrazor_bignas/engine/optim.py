@@ -7,13 +7,47 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
-from mmengine.optim import DefaultOptimWrapperConstructor, ExponentialLR, LinearLR, OptimWrapper
+from mmengine.optim import DefaultOptimWrapperConstructor, ExponentialLR, LinearLR
+from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from mmrazor_bignas.engine.precision import autocast
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import OPTIM_WRAPPER_CONSTRUCTORS, OPTIM_WRAPPERS, PARAM_SCHEDULERS
+
+
+@OPTIM_WRAPPERS.register_module()
+class OptimWrapper(MMEngineOptimWrapper):
+    """mmengine's, which tells the norm of a step's gradients without waiting for a GPU.
+
+    Attributes:
+        grad_norm: L2 norm over all parameters of the gradients that the last :meth:`update_params` stepped with, summed
+            over subnets and ranks, before clipping (scalar). None where it did not step, with gradient accumulation.
+        skips_overflows: Whether a step whose gradients are no finite numbers is left out.
+    """
+
+    grad_norm: Tensor | None = None
+    skips_overflows = False
+
+    def update_params(self, loss: Tensor, **kwargs) -> None:
+        self.grad_norm = None
+        super().update_params(loss, **kwargs)
+
+    def step(self, **kwargs) -> None:
+        self.grad_norm = gradient_norm(self.optimizer)
+        super().step(**kwargs)
+
+    def _clip_grad(self) -> None:
+        # mmengine's asks for the norm at once.
+        if gradients := [p for group in self.optimizer.param_groups for p in group['params'] if p.grad is not None]:
+            self.clip_func(gradients, **self.clip_grad_kwargs)
+
+
+def gradient_norm(optimizer: Optimizer) -> Tensor:
+    """The L2 norm of all gradients together (scalar)."""
+    gradients = [p.grad for group in optimizer.param_groups for p in group['params'] if p.grad is not None]
+    return nn.utils.get_total_norm(gradients, foreach=True)
 
 
 @OPTIM_WRAPPERS.register_module()
@@ -42,6 +76,8 @@ class Float16OptimWrapper(OptimWrapper):
         **kwargs: Of OptimWrapper.
     """
 
+    skips_overflows = True
+
     def __init__(self, optimizer: torch.optim.Optimizer, init_scale: float = 2.0**16, **kwargs) -> None:
         super().__init__(optimizer, **kwargs)
         device = optimizer.param_groups[0]['params'][0].device.type
@@ -51,8 +87,9 @@ class Float16OptimWrapper(OptimWrapper):
         super().backward(self.loss_scaler.scale(loss), **kwargs)
 
     def step(self, **kwargs) -> None:
+        self.loss_scaler.unscale_(self.optimizer)
+        self.grad_norm = gradient_norm(self.optimizer)
         if self.clip_grad_kwargs:
-            self.loss_scaler.unscale_(self.optimizer)
             self._clip_grad()
         self.loss_scaler.step(self.optimizer, **kwargs)
         self.loss_scaler.update()
@@ -122,7 +159,7 @@ class LinearWarmupLR(LinearLR):
         **kwargs: Of LinearLR.
     """
 
-    def __init__(self, optimizer: Optimizer | OptimWrapper, *, end: int, **kwargs) -> None:
+    def __init__(self, optimizer: Optimizer | MMEngineOptimWrapper, *, end: int, **kwargs) -> None:
         super().__init__(optimizer, end=end + 1, **kwargs)
 
 
@@ -145,7 +182,7 @@ class ExponentialDecayLR(ExponentialLR):
     """
 
     def __init__(
-        self, optimizer: Optimizer | OptimWrapper, *, gamma: float, period: float, floor: float = 0.0, **kwargs
+        self, optimizer: Optimizer | MMEngineOptimWrapper, *, gamma: float, period: float, floor: float = 0.0, **kwargs
     ) -> None:
         if not (0 < gamma <= 1 and period > 0 and 0 <= floor < 1):
             raise InputError(

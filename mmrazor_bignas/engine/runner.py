@@ -6,6 +6,7 @@ import argparse
 import copy
 import inspect
 from collections.abc import Mapping
+from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
@@ -132,6 +133,19 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--launcher', choices=LAUNCHERS, default='none', help='what started the processes')
     # torch.distributed.launch passes the one or the other spelling, by version.
     parser.add_argument('--local_rank', '--local-rank', type=int, help='set by torch.distributed.launch')
+
+
+def add_tensorboard(cfg: Config) -> None:
+    """Let a config's run write its log for TensorBoard, too.
+
+    Raises:
+        InputError: tensorboard is not installed.
+    """
+    if find_spec('tensorboard') is None:
+        raise InputError('--tensorboard needs tensorboard: pip install mmrazor_bignas[tensorboard]')
+    visualizer = cfg.get('visualizer') or {'type': 'Visualizer', 'vis_backends': [{'type': 'LocalVisBackend'}]}
+    backends = [*visualizer['vis_backends'], {'type': 'TensorboardVisBackend'}]
+    cfg.visualizer = {**visualizer, 'vis_backends': backends}
 
 
 def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: str | None = None) -> Config:

@@ -57,6 +57,13 @@ class DynamicLinearClsHead(ClsHead):
         targets = torch.stack([label.score for label in labels]) if mixed else torch.cat([x.label for x in labels])
         return F.cross_entropy(logits.float(), targets)
 
+    def labels_of(self, data_samples: list[ClsDataSample]) -> Tensor:
+        """Labels (N,); of a soft label, as mixing of images makes it, the class with the largest share."""
+        labels = [sample.gt_label for sample in data_samples]
+        if 'score' in labels[0]:
+            return torch.stack([label.score for label in labels]).argmax(1)
+        return torch.cat([label.label for label in labels])
+
 
 @MODELS.register_module()
 class SearchableImageClassifier(ImageClassifier):

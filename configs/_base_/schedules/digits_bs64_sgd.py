@@ -1,6 +1,6 @@
 # A short schedule for a small data set on a CPU.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='mmrazor_bignas.OptimWrapper',
     constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.1, momentum=0.9, nesterov=True, weight_decay=1e-4, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),

@@ -1,6 +1,6 @@
 # AttentiveNAS's recipe: 0.1 x (total batch / 256), linear warm-up over 5 epochs times a cosine, per iteration.
 optim_wrapper = dict(
-    type='OptimWrapper',
+    type='mmrazor_bignas.OptimWrapper',
     constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
     optimizer=dict(type='SGD', lr=0.8, momentum=0.9, nesterov=True, weight_decay=1e-5, fused=True),
     paramwise_cfg=dict(norm_decay_mult=0.0, bias_decay_mult=0.0),

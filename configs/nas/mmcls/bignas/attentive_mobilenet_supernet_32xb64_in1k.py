@@ -21,12 +21,13 @@ train_dataloader = dict(
     dataset={{_base_._train_set}},
 )
 
-# While training, the extremes are evaluated on the held-out part of the training images.
+# While training, the extremes and some others are evaluated on the held-out part of the training images.
 val_dataloader = dict(batch_size=256, num_workers=5, dataset={{_base_._search_set}})
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
+    num_random=2,
     calibrate_dataloader=dict(
         batch_size=256, num_workers=5, collate_fn=dict(type='default_collate'), dataset={{_base_._train_set}}
     ),
