@@ -6,6 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from conftest import ROOT
+from mmcls.models.losses import CrossEntropyLoss
 from mmcls.structures import ClsDataSample
 from mmengine.logging import MessageHub
 from mmengine.optim import OptimWrapper
@@ -14,6 +15,7 @@ from mmengine.registry import init_default_scope
 from mmrazor_bignas.algorithms import SandwichSampler
 from mmrazor_bignas.algorithms.bignas import compiled_runs, current_step
 from mmrazor_bignas.engine import BFloat16OptimWrapper
+from mmrazor_bignas.engine import OptimWrapper as WaitlessWrapper
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import MODELS
@@ -82,8 +84,43 @@ def test_one_optimizer_step_on_the_sum_of_four_passes(tiny_algorithm):
     losses = algorithm.train_step(data, OptimWrapper(optimizer))
     assert optimizer.steps == 1
     assert_gradients(optimizer, expected)
-    assert list(losses) == ['loss', *(f'{name}/loss' for name in NAMES)]
+    expected = ['loss', *(f'{name}/loss' for name in NAMES), *(f'{name}/top1' for name in NAMES), 'subnets']
+    assert list(losses) == expected
     assert float(losses['loss']) == pytest.approx(sum(float(losses[f'{name}/loss']) for name in NAMES))
+
+
+def test_a_step_tells_what_it_ran_and_how_many_labels_were_met(tiny_algorithm):
+    algorithm, met = no_drop(tiny_algorithm), []
+
+    def forward(images, subnet, drop):
+        met.append(seen(algorithm(images, subnet=subnet, drop=drop)))
+        return met[-1]
+
+    def seen(logits):  # of 4 images with labels 0 to 3: one more is met by every subnet
+        logits = logits - logits
+        logits[:, 3] += 1.0
+        logits[range(len(met)), range(len(met))] += 2.0
+        return logits
+
+    outputs = algorithm.train_step(batch(), OptimWrapper(CountingSGD(algorithm)), forward=forward)
+    assert [float(outputs[f'{name}/top1']) for name in NAMES] == [25.0, 50.0, 75.0, 100.0]
+    assert outputs['subnets'] == algorithm.sampler(algorithm.search_space, 0)
+
+
+@pytest.mark.parametrize('clip', [{'type': 'value', 'clip_value': 0.1}, {'type': 'norm', 'max_norm': 0.1}])
+def test_nothing_in_a_step_waits_for_a_number(tiny_algorithm, monkeypatch, clip):
+    tiny_algorithm.architecture.head.loss_module = CrossEntropyLoss()  # mmcls's label smoothing waits, in an assertion
+    wrapper = WaitlessWrapper(CountingSGD(tiny_algorithm.train()), clip_grad=clip)
+
+    def waits(self, *args):
+        raise AssertionError('a GPU would be waited for')
+
+    for name in ('item', 'tolist', '__float__', '__int__', '__bool__', 'numpy'):
+        monkeypatch.setattr(torch.Tensor, name, waits)
+    outputs = tiny_algorithm.train_step(batch(), wrapper)
+    monkeypatch.undo()
+    assert wrapper.grad_norm > 0.1
+    assert float(outputs['loss']) > 0
 
 
 def test_the_next_step_begins_with_no_gradient(tiny_algorithm):
@@ -422,6 +459,7 @@ def test_compiled_extremes_equal_eager_ones_and_nothing_is_compiled_after_the_fi
         for algorithm, wrapper in zip((eager, compiled), wrappers, strict=True):
             torch.manual_seed(step)  # dropout is on
             losses.append(algorithm.train_step(batch(), wrapper))
+        assert losses[0].pop('subnets') == losses[1].pop('subnets')
         for name, value in losses[0].items():
             torch.testing.assert_close(losses[1][name], value, rtol=1e-4, atol=1e-5, msg=name)
         steps.append(graphs['unique_graphs'])

@@ -1,4 +1,4 @@
-"""Losses reach the log in their order, and are fetched no more often than it asks."""
+"""Losses reach the log in their order, and are fetched no more often than it asks; what diverged is named."""
 
 from types import SimpleNamespace
 
@@ -10,12 +10,13 @@ from mmengine.logging import MessageHub
 from mmrazor_bignas.engine import LossHook, hooks
 from mmrazor_bignas.engine.runner import NASRunner
 from mmrazor_bignas.errors import TrainingDiverged
+from mmrazor_bignas.search_space import SubnetSpec
 
 INTERVAL, BATCHES = 3, 8
 
 
 @pytest.fixture
-def training(monkeypatch):
+def training(monkeypatch, tiny_algorithm, tmp_path):
     """A runner on a device that works on while nobody asks, its hook, and the number of values fetched each time."""
     hook, fetched = LossHook(), []
     runner = SimpleNamespace(
@@ -24,6 +25,10 @@ def training(monkeypatch):
         max_epochs=1,
         max_iters=BATCHES,
         hooks=[hook, LoggerHook(interval=INTERVAL)],
+        model=tiny_algorithm,
+        work_dir=str(tmp_path),
+        seed=7,
+        optim_wrapper=SimpleNamespace(grad_norm=None, skips_overflows=False),
     )
     runner.train_dataloader = type('Loader', (), {'dataset': None, '__len__': lambda self: BATCHES})()
     runner.message_hub = MessageHub('losses')
@@ -34,10 +39,11 @@ def training(monkeypatch):
     return runner, hook, fetched
 
 
-def step(runner, hook, value: float) -> None:
-    hook.after_train_iter(
-        runner, runner.iter, None, {'loss': torch.tensor(value), 'largest/loss': torch.tensor(-value)}
-    )
+def step(runner, hook, value: float, **more: float) -> None:
+    outputs = {'loss': torch.tensor(value), 'largest/loss': torch.tensor(-value)}
+    outputs |= {name.replace('_', '/'): torch.tensor(number) for name, number in more.items()}
+    subnets = runner.model.sampler(runner.model.search_space, runner.iter)
+    hook.after_train_iter(runner, runner.iter, None, {**outputs, 'subnets': subnets})
     runner.iter += 1
 
 
@@ -77,8 +83,53 @@ def test_the_first_loss_that_is_no_number_is_named_and_nothing_is_saved(training
     assert not saved
 
 
+def named(path) -> tuple[str, SubnetSpec]:
+    """The first line of a YAML file, and the subnet in it."""
+    return path.read_text().splitlines()[0], SubnetSpec.from_yaml(path)
+
+
+def test_the_first_pass_that_failed_is_named_and_kept(training, tmp_path):
+    runner, hook, _ = training
+    step(runner, hook, 1.0)
+    subnet = runner.model.sampler(runner.model.search_space, 1)['random2']
+    flops = runner.model.architecture.cost(subnet).flops / 1e6
+    step(runner, hook, 1.0, random1_loss=2.0, random2_loss=float('inf'), smallest_loss=float('nan'))
+    with pytest.raises(TrainingDiverged) as error:
+        hook.fetch(runner)
+    what = 'random2/loss is inf, smallest/loss is nan'
+    expected = f'iteration 2: {what}; random2 was {subnet.to_dict()}, {flops:.1f} M FLOPs'
+    assert expected in str(error.value)
+    assert named(tmp_path / 'diverged_random2.yaml') == (f'# random2 at iteration 2, seed 7: {what}', subnet)
+    assert [path.name for path in tmp_path.iterdir()] == ['diverged_random2.yaml']
+
+
+def test_a_norm_that_is_no_number_names_every_subnet_of_the_step(training, tmp_path):
+    runner, hook, _ = training
+    runner.optim_wrapper.grad_norm = torch.tensor(float('nan'))
+    step(runner, hook, 1.0)
+    with pytest.raises(TrainingDiverged, match=r'iteration 1: grad_norm is nan; largest was .*; smallest was'):
+        hook.fetch(runner)
+    for name, subnet in runner.model.sampler(runner.model.search_space, 0).items():
+        assert named(tmp_path / f'diverged_{name}.yaml')[1] == subnet
+
+
+def test_overflows_that_are_skipped_are_not_logged_and_stop_nothing(training):
+    runner, hook, _ = training
+    runner.optim_wrapper.skips_overflows = True
+    for norm in (2.0, float('inf'), None, 3.0):  # None: gradients are accumulated
+        runner.optim_wrapper.grad_norm = None if norm is None else torch.tensor(norm)
+        step(runner, hook, 1.0)
+    hook.fetch(runner)
+    assert runner.message_hub.get_scalar('train/grad_norm').data[0].tolist() == [2.0, 3.0]
+    assert runner.message_hub.get_scalar('train/loss').data[0].tolist() == [1.0] * 4
+    step(runner, hook, float('nan'))
+    with pytest.raises(TrainingDiverged):
+        hook.fetch(runner)
+
+
 def _as(cls: type, runner: SimpleNamespace):
     """The namespace, as an instance of a Runner that was never set up."""
     one = cls.__new__(cls)
-    one._hooks, one.message_hub = runner.hooks, runner.message_hub
+    one._hooks, one.message_hub, one.model = runner.hooks, runner.message_hub, runner.model
+    one._work_dir, one._randomness_cfg, one._seed = runner.work_dir, {}, runner.seed
     return one

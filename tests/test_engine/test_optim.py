@@ -14,7 +14,8 @@ from mmengine.runner import Runner
 from tiny_imagenet import BIGNAS, SUPERNET
 
 from mmrazor_bignas.algorithms.bignas import add_gradient
-from mmrazor_bignas.engine import ExponentialDecayLR, Float16OptimWrapper, LinearWarmupLR
+from mmrazor_bignas.engine import BFloat16OptimWrapper, ExponentialDecayLR, Float16OptimWrapper, LinearWarmupLR
+from mmrazor_bignas.engine import OptimWrapper as OurOptimWrapper
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import MODELS
@@ -182,3 +183,38 @@ def test_float16_leaves_out_a_step_that_overflows_and_resumes_with_its_scale(hal
     assert other.loss_scaler.get_scale() == 512
     without = {key: value for key, value in wrapper.state_dict().items() if key != 'loss_scaler'}
     other.load_state_dict(without)  # of a training in another format
+
+
+WRAPPERS = [OurOptimWrapper, BFloat16OptimWrapper, Float16OptimWrapper]
+CLIPS = [None, dict(CLIP), {'type': 'norm', 'max_norm': 0.5}]
+
+
+@pytest.mark.parametrize('clip', CLIPS)
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+def test_the_norm_is_of_the_summed_gradients_as_they_were_before_scaling_and_clipping(wrapper, clip):
+    weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))]
+    wrapper = wrapper(torch.optim.SGD(weights, lr=1.0), clip_grad=clip and dict(clip))
+    add_gradient(wrapper, weights[0].sum())
+    wrapper.update_params(weights[0].sum() + weights[1].sum())
+    assert wrapper.grad_norm.item() == 3.0  # of 2, 2 and 1; the third has no gradient
+    step = {None: 2.0, 'value': 0.5, 'norm': 1 / 3}[clip and clip['type']]
+    torch.testing.assert_close(weights[0].detach(), torch.full((2,), 1 - step))
+    assert 'train/grad_norm' not in wrapper.message_hub.log_scalars  # mmengine's own, which waits
+
+
+@pytest.mark.parametrize('wrapper', WRAPPERS)
+def test_no_norm_where_gradients_are_only_accumulated(wrapper):
+    weight = torch.nn.Parameter(torch.ones(1))
+    wrapper = wrapper(torch.optim.SGD([weight], lr=0.0), accumulative_counts=2)
+    norms = []
+    for _ in range(4):
+        wrapper.update_params(weight.sum())
+        norms.append(wrapper.grad_norm and wrapper.grad_norm.item())
+    assert norms == [None, 1.0, None, 1.0]
+
+
+def test_the_norm_of_an_overflow_is_no_number(half):
+    model, wrapper = half
+    wrapper.update_params(model(torch.full((1, 2), float('inf'))).sum())
+    assert wrapper.skips_overflows
+    assert not torch.isfinite(wrapper.grad_norm)

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from conftest import ROOT
 from tiny_imagenet import CLASSES, SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, error_of, run
 
 from mmrazor_bignas.engine.runner import load_config
-from mmrazor_bignas.search_space import MEASURED_ON, LatencyTable, SearchSpace
+from mmrazor_bignas.search_space import MEASURED_ON, LatencyTable, SearchSpace, SubnetSpec
 
 sys.path.insert(0, str(ROOT / 'tools'))
 
@@ -84,7 +85,7 @@ def test_a_search_needs_a_checkpoint(tool, tmp_path):
     assert 'needs --checkpoint FILE' in tool('train', SEARCH, '--work-dir', tmp_path)
 
 
-@pytest.mark.parametrize('option', ['--no-validate', '--auto-scale-lr'])
+@pytest.mark.parametrize('option', ['--no-validate', '--auto-scale-lr', '--tensorboard'])
 def test_options_of_training_are_no_options_of_a_search(tool, tmp_path, option):
     assert f'{option} is for training' in tool('train', SEARCH, '--work-dir', tmp_path, '--checkpoint', 'x', option)
 
@@ -287,10 +288,20 @@ def test_a_loss_that_is_no_number_stops_before_anything_is_overwritten(tool, tra
     options = [*TRAIN_OPTIONS, 'train_cfg.max_epochs=3', 'algorithm.architecture.data_preprocessor.std=[0,0,0]']
     error = tool('train', SUPERNET, tmp_path, '--resume', '--no-validate', '--cfg-options', *options)
     assert 'training stopped at iteration' in error
-    assert "'largest/loss': nan" in error
+    assert 'largest/loss is nan' in error
+    culprit = SubnetSpec.from_yaml(tmp_path / 'diverged_largest.yaml')
+    assert f'largest was {culprit.to_dict()}' in error
     assert 'epoch_1.pth' in error
     assert (tmp_path / 'epoch_1.pth').read_bytes() == before
     assert not (tmp_path / 'epoch_2.pth').exists()
+
+
+def test_tensorboard_is_asked_for_where_it_is_missing(tool, tmp_path):
+    if find_spec('tensorboard'):
+        pytest.skip('tensorboard is installed')
+    error = tool('train', SUPERNET, tmp_path / 'out', '--tensorboard')
+    assert '--tensorboard needs tensorboard: pip install mmrazor_bignas[tensorboard]' in error
+    assert not (tmp_path / 'out').exists()
 
 
 def test_results_are_json(tool, tmp_path):
