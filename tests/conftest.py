@@ -38,6 +38,33 @@ TINY_ROWS = {
     ],
     'head': [32, 40],
 }
+# Blocks that choose by themselves, without and with an expansion and at depths that leave one out, then a usual stage.
+PER_BLOCK_ROWS = {
+    'resolution': [16, 24],
+    'stem': [8],
+    'stages': [
+        {
+            'name': 'mb1',
+            'width': [8, 16],
+            'depth': [1, 3],
+            'kernel_size': [3, 5],
+            'expand_ratio': [1],
+            'per_block': True,
+        },
+        {
+            'name': 'mb2',
+            'width': [24],
+            'depth': [1, 2],
+            'kernel_size': [3, 5],
+            'expand_ratio': [4, 6],
+            'stride': 2,
+            'se': True,
+            'per_block': True,
+        },
+        {'name': 'mb3', 'width': [24], 'depth': [1], 'kernel_size': [3, 5], 'expand_ratio': [2]},
+    ],
+    'head': [32],
+}
 TINY_CLASSES = 4
 
 
@@ -61,6 +88,19 @@ def tiny_space():
     from mmrazor_bignas.search_space import SearchSpace
 
     return SearchSpace.from_dict(copy.deepcopy(TINY_ROWS))
+
+
+@pytest.fixture(scope='session')
+def per_block_space():
+    from mmrazor_bignas.search_space import SearchSpace
+
+    return SearchSpace.from_dict(copy.deepcopy(PER_BLOCK_ROWS))
+
+
+@pytest.fixture(scope='session', params=['tiny_space', 'per_block_space'])
+def small_space(request):
+    """Each of the enumerable spaces, for what holds in all."""
+    return request.getfixturevalue(request.param)
 
 
 @pytest.fixture(scope='session')

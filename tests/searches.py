@@ -5,7 +5,9 @@ import math
 
 def score(subnet):
     """Some accuracy: more is better, less and less so, and not equally of every gene."""
-    numbers = (subnet.resolution, *subnet.width, *subnet.depth, *subnet.kernel_size, *subnet.expand_ratio)
+    numbers = [subnet.resolution, *subnet.width, *subnet.depth]
+    for choice in (*subnet.kernel_size, *subnet.expand_ratio):
+        numbers += choice if isinstance(choice, tuple) else [choice]
     return sum(math.log(number) * (1 + i % 3) for i, number in enumerate(numbers))
 
 

@@ -17,8 +17,8 @@ class CoarseToFine(Strategy):
     """Coarse-to-fine selection (BigNAS, arXiv:2003.11142, section 3.4).
 
     Coarse: a grid of skeletons, subnets whose stages all have the same level of width, of depth, of kernel size and of
-    expand ratio, at every resolution. Fine: the per-stage values of the best subnet so far are mutated, at first those
-    of the best skeleton.
+    expand ratio, at every resolution. Fine: the values of stages (or blocks) of the best subnet so far are mutated, at
+    first those of the best skeleton.
 
     Args:
         search_space: The search space.

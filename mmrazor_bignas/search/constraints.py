@@ -90,8 +90,9 @@ class Constraints:
     def grow(self, subnet: SubnetSpec, rng: Random) -> SubnetSpec:
         """Enlarge a feasible subnet, but its resolution, by random single steps until none is feasible."""
         growing = [i for i, gene in enumerate(self.space.genes) if gene.row != 'resolution']
-        while growing:
-            i = rng.choice(growing)
+        # A gene of a block beyond the depth waits until the block runs.
+        while ready := [i for i in growing if self.space.genes[i].runs_in(subnet)]:
+            i = rng.choice(ready)
             larger = self._step(subnet, i, +1)
             if larger is not None and self.feasible(larger):
                 subnet = larger
@@ -100,9 +101,14 @@ class Constraints:
         return subnet
 
     def _step(self, subnet: SubnetSpec, index: int, direction: int) -> SubnetSpec | None:
-        """The subnet with one gene moved to its next larger (+1) or smaller (-1) choice; None at the end of its row."""
-        values = self.space.values(subnet)
-        choices = self.space.genes[index].choices
+        """The subnet with one gene moved to its next larger (+1) or smaller (-1) choice.
+
+        None at the end of its row, and where it would change nothing: the gene is of a block that does not run.
+        """
+        gene = self.space.genes[index]
+        if not gene.runs_in(subnet):
+            return None
+        values, choices = self.space.values(subnet), gene.choices
         place = choices.index(values[index]) + direction
         if not 0 <= place < len(choices):
             return None

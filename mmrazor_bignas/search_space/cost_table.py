@@ -44,11 +44,12 @@ class CostTable:
             cost = layer_cost(layer)
             return Cost(cost.flops, cost.params, latency.of(layer)) if latency else cost
 
+        nothing = Cost(0, 0, 0.0 if latency else None)  # of a block that does not run
         # Of each part: which genes it depends on, their strides in its table, and the table, (entries, 2).
         self._parts: list[tuple[list[int], list[int], np.ndarray]] = []
         self._costs: list[list[Cost]] = []  # the same, faster to look up one by one
         for genes, choices in parts(space, num_classes):
-            costs = [sum(map(price, layers[1:]), price(layers[0])) for layers in choices]
+            costs = [sum(map(price, layers), nothing) for layers in choices]
             sizes = [len(gene.choices) for gene in genes]
             strides = [prod(sizes[i + 1 :]) for i in range(len(sizes))]
             table = np.array([(cost.flops, cost.params) for cost in costs], dtype=np.int64)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import product
 
@@ -63,38 +64,46 @@ def extreme_subnets(space: SearchSpace, cost: Callable[[SubnetSpec], float]) -> 
     They need not be the smallest and the largest: a wider stage may save a shortcut convolution, and what was measured
     follows no rule. Since a stage's cost depends on the resolution, its own genes and the width before it alone, the
     best chain of stages up to one is, for each width of it, found from the best chains up to the stage before (dynamic
-    programming).
+    programming). Where its blocks choose by themselves, the best choice of a block depends neither on the other blocks
+    nor on how many there are: it is found with all of them there.
 
     Args:
         space: The search space.
         cost: What is summed up over layers: FLOPs, params or latency of a subnet.
     """
-    place = {(gene.row, gene.index): i for i, gene in enumerate(space.genes)}
-    n = len(space.stages)
-    rows = ('depth', 'kernel_size', 'expand_ratio')
-    steps = [[place['width', i + 1], *(place[row, i] for row in rows)] for i in range(n)]
-    steps = [[place['width', 0]], *steps, [place['width', n + 1]]]
+    places: dict[tuple[str, int], list[int]] = defaultdict(list)
+    for i, gene in enumerate(space.genes):
+        places[gene.row, gene.index].append(i)
+    # For every width, its stage's groups of genes whose best choices are found together, one group after the other.
+    steps: list[list[Sequence[int]]] = [[]]
+    for i, stage in enumerate(space.stages):
+        depth, of_blocks = places['depth', i], zip(places['kernel_size', i], places['expand_ratio', i], strict=True)
+        steps.append([*of_blocks, depth] if stage.per_block else [[*depth, *next(of_blocks)]])
+    steps.append([])
 
     def cost_of(values: list[int]) -> float:
         return cost(space.subnet(values))
 
-    def changed(values: list[int], places: list[int], choice: tuple[int, ...]) -> list[int]:
+    def changed(values: list[int], places: Sequence[int], choice: Sequence[int]) -> list[int]:
         new = dict(zip(places, choice, strict=True))
         return [new.get(i, value) for i, value in enumerate(values)]
+
+    def best(pick: Callable, values: list[int], groups: list[Sequence[int]]) -> list[int]:
+        for group in groups:
+            choices = product(*(space.genes[i].choices for i in group))
+            values = pick((changed(values, group, choice) for choice in choices), key=cost_of)
+        return values
 
     found = []
     for pick in (min, max):
         ends = []
         for side in space.resolution:
-            chains = [[side, *space.values(space.smallest)[1:]]]
-            for places in steps:
-                widths, *others = (space.genes[i].choices for i in places)
+            chains = [[side, *space.values(space.largest)[1:]]]
+            for i, groups in enumerate(steps):
+                width = places['width', i]
                 chains = [
-                    pick(
-                        (changed(c, places, (width, *choice)) for c in chains for choice in product(*others)),
-                        key=cost_of,
-                    )
-                    for width in widths
+                    pick((best(pick, changed(c, width, [w]), groups) for c in chains), key=cost_of)
+                    for w in space.genes[width[0]].choices
                 ]
             ends += chains
         found.append(space.subnet(pick(ends, key=cost_of)))

@@ -66,7 +66,15 @@ def from_mmrazor(content: Mapping, source: str) -> dict:
 
 
 def to_mmrazor(rows: Mapping) -> str:
-    """The YAML that MMRazor reads, from the five rows."""
+    """The YAML that MMRazor reads, from the five rows.
+
+    Raises:
+        InputError: The blocks of a stage choose by themselves, for which MMRazor's BigNAS has no mutables.
+    """
+    for row in ('kernel_size', 'expand_ratio'):
+        for i, value in enumerate(rows[row]):
+            if not isinstance(value, int):
+                raise InputError(f"{row}[{i}] is {value}; MMRazor's form has one value per stage: write another form")
     stem, *widths, head = rows['width']
     stage_rows = {**rows, 'width': widths}
     chosen = {MMRAZOR_STEM: stem, MMRAZOR_HEAD: head}
@@ -84,7 +92,7 @@ def to_attentivenas(rows: Mapping) -> str:
 
 def to_ours(rows: Mapping) -> str:
     """Our YAML: the five rows, one per line."""
-    return yaml.safe_dump(dict(rows), default_flow_style=None, sort_keys=False, width=120)
+    return ''.join(f'{row}: {json.dumps(value)}\n' for row, value in rows.items())
 
 
 WRITERS = {'mmrazor_bignas': to_ours, 'mmrazor': to_mmrazor, 'attentivenas': to_attentivenas}

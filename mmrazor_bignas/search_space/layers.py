@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import product
 
 from mmrazor_bignas.search_space.net_spec import (
@@ -14,7 +16,7 @@ from mmrazor_bignas.search_space.net_spec import (
     stage_blocks,
     stem_conv,
 )
-from mmrazor_bignas.search_space.space import Gene, SearchSpace
+from mmrazor_bignas.search_space.space import Gene, SearchSpace, Stage
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,10 @@ class Layer:
         return f'{more[0]} {"-".join(map(str, widths))} {", ".join([*more[1:], f"side {self.side}"])}'
 
 
+# Genes, and the layers for every choice of them.
+Part = tuple[list[Gene], list[tuple[Layer, ...]]]
+
+
 def network_layers(net: NetSpec, num_classes: int) -> Iterator[Layer]:
     """The layers of a network with its classifier, from input to output."""
     yield Layer(net.stem, net.resolution)
@@ -81,40 +87,71 @@ def network_layers(net: NetSpec, num_classes: int) -> Iterator[Layer]:
     yield Layer(HeadSpec(net.head_expand, net.head_mix, num_classes), side)
 
 
-def parts(space: SearchSpace, num_classes: int) -> Iterator[tuple[list[Gene], list[tuple[Layer, ...]]]]:
+def parts(space: SearchSpace, num_classes: int) -> Iterator[Part]:
     """Stem, stages and head: the genes that each depends on, and its layers for every choice of these genes.
 
-    Choices are in the order of the product of the genes' choices.
+    Choices are in the order of the product of the genes' choices. Where the blocks of a stage choose by themselves,
+    each is a part of its own, since the choices of all of them are too many; it has no layers where it does not run.
     """
-    gene = {(gene.row, gene.index): gene for gene in space.genes}
-    yield (
-        [gene['resolution', 0], gene['width', 0]],
-        [(Layer(stem_conv(width), side),) for side, width in product(space.resolution, space.stem)],
-    )
+    genes: dict[tuple[str, int], list[Gene]] = defaultdict(list)
+    for gene in space.genes:
+        genes[gene.row, gene.index].append(gene)
+    (resolution,) = genes['resolution', 0]
+    widths = [gene for gene in space.genes if gene.row == 'width']
+    yield _part([resolution, widths[0]], lambda side, width: [Layer(stem_conv(width), side)])
     sides = {side: stem_conv(space.stem[0]).out_side(side) for side in space.resolution}
-    in_widths = space.stem
     for i, stage in enumerate(space.stages):
-        genes = [gene['resolution', 0], gene['width', i], gene['width', i + 1]]
-        genes += [gene[row, i] for row in ('depth', 'kernel_size', 'expand_ratio')]
-        choices = []
-        for resolution, *choice in product(*(gene.choices for gene in genes)):
-            side, layers = sides[resolution], []
-            for block in stage_blocks(stage, *choice):
-                layers.append(Layer(block, side))
-                side = block.out_side(side)
-            choices.append(tuple(layers))
-        yield genes, choices
-        block = stage_blocks(stage, in_widths[0], stage.width[0], 1, stage.kernel_size[0], stage.expand_ratio[0])[0]
-        sides = {side: block.out_side(out) for side, out in sides.items()}  # the same for every block of a stage
-        in_widths = stage.width
-    n = len(space.stages)
-    yield (
-        [gene['resolution', 0], gene['width', n], gene['width', n + 1]],
-        [
-            (Layer(HeadSpec(*head_convs(in_width, width), num_classes), sides[side]),)
-            for side, in_width, width in product(space.resolution, in_widths, space.head)
-        ],
+        of_stage = [resolution, *widths[i : i + 2], *genes['depth', i]]
+        yield from _stage_parts(stage, sides, of_stage, genes['kernel_size', i], genes['expand_ratio', i])
+        choice = (widths[i].choices[0], stage.width[0], 1, stage.kernel_size[0], stage.expand_ratio[0])
+        (block,) = stage_blocks(stage, *choice)
+        sides = {side: block.out_side(before) for side, before in sides.items()}  # the same for every block of a stage
+    yield _part(
+        [resolution, *widths[-2:]],
+        lambda side, in_width, width: [Layer(HeadSpec(*head_convs(in_width, width), num_classes), sides[side])],
     )
+
+
+def _stage_parts(
+    stage: Stage, sides: Mapping[int, int], genes: Sequence[Gene], kernel_sizes: Sequence[Gene], ratios: Sequence[Gene]
+) -> Iterator[Part]:
+    """The stage as a whole, or block by block.
+
+    Args:
+        stage: The row of the search space.
+        sides: From resolution to the side length of the stage's input.
+        genes: Resolution, input width, width and depth.
+        kernel_sizes: One, or one for every block.
+        ratios: As many.
+    """
+
+    def layers(side: int, *choice: int) -> list[Layer]:
+        found, side = [], sides[side]
+        for block in stage_blocks(stage, *choice):
+            found.append(Layer(block, side))
+            side = block.out_side(side)
+        return found
+
+    def first(side: int, in_width: int, width: int, *choice: int) -> list[Layer]:
+        return layers(side, in_width, width, 1, *choice)
+
+    def later(block: int, side: int, width: int, depth: int, *choice: int) -> list[Layer]:
+        return layers(side, width, width, 2, *choice)[1:] if block < depth else []
+
+    if not stage.per_block:
+        yield _part([*genes, *kernel_sizes, *ratios], layers)
+        return
+    resolution, in_width, width, depth = genes
+    for block, of_block in enumerate(zip(kernel_sizes, ratios, strict=True)):
+        if block == 0:
+            yield _part([resolution, in_width, width, *of_block], first)
+        else:
+            yield _part([resolution, width, depth, *of_block], partial(later, block))
+
+
+def _part(genes: list[Gene], layers: Callable[..., list[Layer]]) -> Part:
+    """A part, from what its layers are for one choice of its genes."""
+    return genes, [tuple(layers(*choice)) for choice in product(*(gene.choices for gene in genes))]
 
 
 def distinct_layers(space: SearchSpace, num_classes: int) -> list[Layer]:

@@ -143,11 +143,29 @@ def head_convs(in_width: int, width: int) -> tuple[ConvSpec, ConvSpec]:
 
 
 def stage_blocks(
-    stage: Stage, in_width: int, width: int, depth: int, kernel_size: int, expand_ratio: int
+    stage: Stage,
+    in_width: int,
+    width: int,
+    depth: int,
+    kernel_size: int | tuple[int, ...],
+    expand_ratio: int | tuple[int, ...],
 ) -> tuple[BlockSpec, ...]:
-    """The blocks of a stage, from input to output; the first one may stride and change the width."""
-    first = _block(stage, in_width, width, kernel_size, expand_ratio, stage.stride)
-    return (first, *[_block(stage, width, width, kernel_size, expand_ratio, 1)] * (depth - 1))
+    """The blocks of a stage, from input to output; the first one may stride and change the width.
+
+    Args:
+        stage: The row of the search space.
+        in_width: Channels of the input.
+        width: Channels of every block's output.
+        depth: How many blocks.
+        kernel_size: Of all blocks, or one for each.
+        expand_ratio: Of all blocks, or one for each.
+    """
+    kernel_sizes, ratios = (
+        choice if isinstance(choice, tuple) else (choice,) * depth for choice in (kernel_size, expand_ratio)
+    )
+    first, *others = zip(kernel_sizes, ratios, strict=True)
+    later = {choice: _block(stage, width, width, *choice, 1) for choice in set(others)}
+    return (_block(stage, in_width, width, *first, stage.stride), *(later[choice] for choice in others))
 
 
 def envelope(space: SearchSpace) -> NetSpec:

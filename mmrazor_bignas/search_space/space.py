@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice, product
 from random import Random
 
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.search_space.subnet import ROWS, SubnetSpec
+from mmrazor_bignas.search_space.subnet import BLOCK_ROWS, ROWS, SubnetSpec
 
 
 @dataclass(frozen=True)
@@ -21,11 +21,19 @@ class Gene:
     index: int
     owner: str
     choices: tuple[int, ...]
+    block: int | None = None  # of a stage whose blocks choose by themselves
 
     @property
     def name(self) -> str:
-        """The gene as a user finds it in a YAML, e.g. ``width[3] (mb2)``."""
-        return self.row if self.row == 'resolution' else f'{self.row}[{self.index}] ({self.owner})'
+        """The gene as a user finds it in a YAML, e.g. ``width[3] (mb2)`` or ``kernel_size[2][1] (mb3)``."""
+        if self.row == 'resolution':
+            return self.row
+        block = '' if self.block is None else f'[{self.block}]'
+        return f'{self.row}[{self.index}]{block} ({self.owner})'
+
+    def runs_in(self, subnet: SubnetSpec) -> bool:
+        """Whether the gene says something of the subnet: not where it is of a block beyond the depth."""
+        return self.block is None or self.block < subnet.depth[self.index]
 
 
 @dataclass(frozen=True)
@@ -40,6 +48,8 @@ class Stage:
         expand_ratio: Ratios of middle to input width to choose from.
         stride: Stride of the stage's first block, 1 or 2.
         se: Whether the blocks have squeeze-and-excite.
+        per_block: Whether kernel size and expand ratio are chosen for every block (Once-for-All, arXiv:1908.09791,
+            section 3) rather than once for the stage.
     """
 
     name: str
@@ -49,6 +59,7 @@ class Stage:
     expand_ratio: tuple[int, ...]
     stride: int = 1
     se: bool = False
+    per_block: bool = False
 
     @property
     def has_expansion(self) -> bool:
@@ -59,7 +70,8 @@ class Stage:
 class SearchSpace:
     """The choices of an AttentiveMobileNetV3 supernet (AttentiveNAS, arXiv:2011.09011, table 7).
 
-    Every choice is a tuple of positive integers; width, kernel size and expand ratio are chosen once per stage.
+    Every choice is a tuple of positive integers. Width is chosen once per stage; so are kernel size and expand ratio,
+    but for stages with ``per_block``.
 
     Args:
         resolution: Input side lengths in pixels.
@@ -120,18 +132,22 @@ class SearchSpace:
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:
-        """Every mutable, in the order of a :class:`SubnetSpec`'s rows."""
+        """Every mutable, in the order of a :class:`SubnetSpec`'s rows; of every block that there may be."""
         widths = [('stem', self.stem), *((s.name, s.width) for s in self.stages), ('head', self.head)]
         genes = [Gene('resolution', 0, 'input', self.resolution)]
         genes += [Gene('width', i, owner, choices) for i, (owner, choices) in enumerate(widths)]
-        for row in ('depth', 'kernel_size', 'expand_ratio'):
-            genes += [Gene(row, i, stage.name, getattr(stage, row)) for i, stage in enumerate(self.stages)]
+        genes += [Gene('depth', i, stage.name, stage.depth) for i, stage in enumerate(self.stages)]
+        for row in BLOCK_ROWS:
+            for i, stage in enumerate(self.stages):
+                blocks = range(stage.depth[-1]) if stage.per_block else [None]
+                genes += [Gene(row, i, stage.name, getattr(stage, row), block) for block in blocks]
         return tuple(genes)
 
     @property
     def size(self) -> int:
         """How many subnets the space holds."""
-        return math.prod(len(gene.choices) for gene in self.genes)
+        widths = (self.stem, *(stage.width for stage in self.stages), self.head)
+        return math.prod(map(len, (self.resolution, *widths))) * math.prod(map(_ways, self.stages))
 
     @property
     def smallest(self) -> SubnetSpec:
@@ -144,21 +160,39 @@ class SearchSpace:
         return self.subnet([gene.choices[-1] for gene in self.genes])
 
     def subnet(self, values: Sequence[int]) -> SubnetSpec:
-        """The subnet of one value per gene, in the order of :attr:`genes`."""
+        """The subnet of one value per gene, in the order of :attr:`genes`.
+
+        Values of blocks that do not run are dropped.
+        """
         n = len(self.stages)
-        resolution, *rest = values
-        width, depth, kernel_size, expand_ratio = (
-            tuple(rest[start:stop])
-            for start, stop in ((0, n + 2), (n + 2, 2 * n + 2), (2 * n + 2, 3 * n + 2), (3 * n + 2, 4 * n + 2))
+        rest = iter(values)
+        resolution, width, depth = next(rest), tuple(islice(rest, n + 2)), tuple(islice(rest, n))
+        kernel_size, expand_ratio = (
+            tuple(
+                tuple(islice(rest, stage.depth[-1]))[:blocks] if stage.per_block else next(rest)
+                for stage, blocks in zip(self.stages, depth, strict=True)
+            )
+            for _ in BLOCK_ROWS
         )
         return SubnetSpec(resolution, width, depth, kernel_size, expand_ratio)
 
     def values(self, subnet: SubnetSpec) -> list[int]:
-        """One value per gene, in the order of :attr:`genes`: the inverse of :meth:`subnet`."""
-        return [subnet.resolution, *subnet.width, *subnet.depth, *subnet.kernel_size, *subnet.expand_ratio]
+        """One value per gene, in the order of :attr:`genes`: the inverse of :meth:`subnet`.
+
+        A block that does not run has its smallest choices.
+        """
+        values = [subnet.resolution, *subnet.width, *subnet.depth]
+        for row in BLOCK_ROWS:
+            for stage, entry in zip(self.stages, getattr(subnet, row), strict=True):
+                if stage.per_block:
+                    values += entry
+                    values += getattr(stage, row)[:1] * (stage.depth[-1] - len(entry))
+                else:
+                    values.append(entry)
+        return values
 
     def sample(self, rng: Random) -> SubnetSpec:
-        """A subnet drawn uniformly."""
+        """A subnet whose genes are drawn uniformly, so that all depths are equally likely."""
         return self.subnet([rng.choice(gene.choices) for gene in self.genes])
 
     def mutate(self, subnet: SubnetSpec, rng: Random, probability: float) -> SubnetSpec:
@@ -176,7 +210,10 @@ class SearchSpace:
 
     def enumerate(self) -> Iterator[SubnetSpec]:
         """Every subnet of the space; meant for small spaces."""
-        return map(self.subnet, itertools.product(*(gene.choices for gene in self.genes)))
+        for values in product(*(gene.choices for gene in self.genes)):
+            subnet = self.subnet(values)
+            if tuple(self.values(subnet)) == values:  # else it differs from another in blocks that do not run
+                yield subnet
 
     def validate(self, subnet: SubnetSpec, source: str = 'subnet') -> SubnetSpec:
         """Return the subnet if the space holds it.
@@ -189,14 +226,26 @@ class SearchSpace:
             InputError: Names the first gene with a value outside the space and its choices.
         """
         for row in ROWS[1:]:
-            wanted = sum(gene.row == row for gene in self.genes)
+            wanted = len({gene.index for gene in self.genes if gene.row == row})
             given = len(getattr(subnet, row))
             if given != wanted:
                 raise InputError(f'{source}: {row} has {given} values, this search space needs {wanted}')
-        for gene, value in zip(self.genes, self.values(subnet), strict=True):
+        for gene in self.genes:
+            value = subnet.resolution if gene.row == 'resolution' else getattr(subnet, gene.row)[gene.index]
+            if gene.block is not None:
+                depth = subnet.depth[gene.index]
+                if not isinstance(value, tuple) or len(value) != depth:
+                    raise InputError(
+                        f'{source}: {gene.row}[{gene.index}] ({gene.owner}) is {_shown(value)}; expected a list of '
+                        f'{depth}, one for every block, since depth[{gene.index}] is {depth}'
+                    )
+                if not gene.runs_in(subnet):
+                    continue
+                value = value[gene.block]
             if value not in gene.choices:
                 raise InputError(
-                    f'{source}: {gene.name} is {value}, outside this search space; choose one of {list(gene.choices)}'
+                    f'{source}: {gene.name} is {_shown(value)}, outside this search space; '
+                    f'choose one of {list(gene.choices)}'
                 )
         return subnet
 
@@ -209,6 +258,16 @@ class SearchSpace:
 
     def __repr__(self) -> str:
         return f'SearchSpace({len(self.stages)} stages, {self.size:,} subnets)'
+
+
+def _ways(stage: Stage) -> int:
+    """How many ways there are to choose depth, kernel sizes and expand ratios of a stage."""
+    of_block = len(stage.kernel_size) * len(stage.expand_ratio)
+    return sum(of_block ** (depth if stage.per_block else 1) for depth in stage.depth)
+
+
+def _shown(value: int | tuple[int, ...]) -> int | list[int]:
+    return list(value) if isinstance(value, tuple) else value
 
 
 def _choices(name: str, values: int | Sequence[int]) -> tuple[int, ...]:
@@ -233,9 +292,10 @@ def _stage(index: int, row: Mapping | Stage) -> Stage:
         raise InputError(
             f'search space: {name} has unknown keys {sorted(unknown)}, misses {sorted(missing)}; known: {sorted(known)}'
         )
-    stride, se = row.get('stride', 1), row.get('se', False)
-    if type(se) is not bool:
-        raise InputError(f'search space: {name}.se is {se!r}; expected True or False')
+    stride, flags = row.get('stride', 1), {key: row.get(key, False) for key in ('se', 'per_block')}
+    for key, flag in flags.items():
+        if type(flag) is not bool:
+            raise InputError(f'search space: {name}.{key} is {flag!r}; expected True or False')
     if type(stride) is not int or stride not in (1, 2):
         raise InputError(f'search space: {name}.stride is {stride}; expected 1 or 2')
     mutables = {key: _choices(f'{name}.{key}', row[key]) for key in ('width', 'depth', 'kernel_size', 'expand_ratio')}
@@ -246,4 +306,4 @@ def _stage(index: int, row: Mapping | Stage) -> Stage:
             f'search space: {name}.expand_ratio is {list(mutables["expand_ratio"])}; 1 means blocks without an '
             'expansion and cannot be mixed with larger ratios'
         )
-    return Stage(name=name, stride=stride, se=se, **mutables)
+    return Stage(name=name, stride=stride, **flags, **mutables)

@@ -3,11 +3,13 @@ from dataclasses import replace
 
 import pytest
 import torch
+from conftest import randomise
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.models import AttentiveMobileNetV3
+from mmrazor_bignas.models import AttentiveMobileNetV3, extract_subnet
 from mmrazor_bignas.models.attentive_mobilenet_v3 import resize
+from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space import SearchSpace
 
 
@@ -16,9 +18,37 @@ def some(space: SearchSpace, count: int) -> list:
     return [space.smallest, space.largest, *(space.sample(rng) for _ in range(count))]
 
 
-def test_static_equals_supernet_bit_for_bit(tiny_supernet, tiny_space):
-    from mmrazor_bignas.models import extract_subnet
+@pytest.fixture
+def per_block_supernet(tiny_architecture, per_block_space):
+    torch.manual_seed(0)
+    tiny_architecture['backbone']['search_space'] = per_block_space
+    supernet = MODELS.build(tiny_architecture)
+    randomise(supernet)
+    return supernet
 
+
+def test_static_equals_supernet_where_blocks_choose_by_themselves(per_block_supernet, per_block_space):
+    images = torch.randn(2, 3, 28, 28)
+    per_block_supernet.eval()
+    logits = {}
+    with torch.no_grad():
+        for subnet in some(per_block_space, 20):
+            static = extract_subnet(per_block_supernet, subnet)
+            logits[subnet] = static(images)
+            assert torch.equal(logits[subnet], per_block_supernet(images, subnet=subnet)), subnet
+    assert len({tuple(value.flatten().tolist()) for value in logits.values()}) == len(logits)
+
+
+def test_estimate_equals_torchs_counter_where_blocks_choose_by_themselves(per_block_supernet, per_block_space):
+    for subnet in some(per_block_space, 10):
+        static = per_block_supernet.twin(subnet).eval()
+        with FlopCounterMode(display=False) as counter:
+            static(torch.randn(1, 3, subnet.resolution, subnet.resolution))
+        assert counter.get_total_flops() == 2 * static.cost().flops
+        assert sum(parameter.numel() for parameter in static.parameters()) == static.cost().params
+
+
+def test_static_equals_supernet_bit_for_bit(tiny_supernet, tiny_space):
     images = torch.randn(2, 3, 28, 28)
     tiny_supernet.eval()
     with torch.no_grad():

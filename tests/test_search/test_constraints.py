@@ -1,6 +1,7 @@
 """Constraints: what is feasible, and the walks to it."""
 
 import math
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -144,6 +145,59 @@ def test_grown_subnets_are_feasible_and_cannot_grow_further(constrain, tiny_spac
 def test_grow_to_everything(constrain, tiny_space):
     grown = constrain().grow(tiny_space.smallest, Random(0))
     assert tiny_space.values(grown) == [16, *tiny_space.values(tiny_space.largest)[1:]]
+
+
+# Blocks that choose by themselves
+
+
+@pytest.fixture(scope='module')
+def block_costs(per_block_space):
+    return {subnet: estimate(resolve(per_block_space, subnet), TINY_CLASSES) for subnet in per_block_space.enumerate()}
+
+
+@pytest.mark.parametrize('upwards', [False, True])
+def test_every_step_of_a_walk_is_one(per_block_space, block_costs, upwards):
+    """None changes nothing: a gene of a block that does not run."""
+    visited = []
+
+    def cost(subnet):
+        visited.append(subnet)
+        return block_costs[subnet]
+
+    ordered = sorted(block_costs, key=lambda subnet: block_costs[subnet].flops)
+    low, high = ordered[100], ordered[-100]
+    bounds = (block_costs[high].flops, None) if upwards else (None, block_costs[low].flops)
+    constraints = Constraints(per_block_space, cost, {'flops': bounds})
+    walked = 0
+    for subnet in ordered[::10]:
+        visited.clear()
+        repaired = constraints.repair(subnet, Random(0))
+        assert constraints.feasible(repaired)
+        walk = visited[: visited.index(repaired) + 1]
+        assert len(set(walk)) == len(walk)
+        walked += len(walk) > 3
+    assert walked > 50
+
+
+def test_a_walk_up_reaches_the_largest_subnet(per_block_space, block_costs):
+    largest = per_block_space.largest
+    constraints = Constraints(per_block_space, block_costs.__getitem__, {'flops': (block_costs[largest].flops, None)})
+    for seed in range(10):
+        assert constraints.repair(per_block_space.smallest, Random(seed)) == largest
+        unbound = Constraints(per_block_space, block_costs.__getitem__, {})
+        grown = unbound.grow(per_block_space.smallest, Random(seed))
+        assert grown == replace(largest, resolution=grown.resolution)  # blocks that the walk added grew, too
+
+
+def test_what_has_grown_cannot_grow_further(per_block_space, block_costs):
+    budget = sorted(cost.flops for cost in block_costs.values())[len(block_costs) // 4]
+    constraints = Constraints(per_block_space, block_costs.__getitem__, {'flops': (None, budget)})
+    grown = {constraints.grow(per_block_space.smallest, Random(seed)) for seed in range(30)}
+    assert len(grown) > 5
+    for subnet in grown:
+        larger = {s for gene, s in steps(per_block_space, subnet, +1) if gene.row != 'resolution'} - {subnet}
+        assert constraints.feasible(subnet)
+        assert not any(map(constraints.feasible, larger))
 
 
 # Bad input

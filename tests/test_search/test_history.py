@@ -45,6 +45,14 @@ def test_resume_reads_what_was_added(written, path, tiny_space):
     assert resumed.notes == []
 
 
+def test_block_choices_are_read_back(path, per_block_space):
+    subnets = list(per_block_space.enumerate())[::97]
+    history = History(path, SEARCH, resume=False)
+    for subnet in subnets:
+        history.add(subnet, record())
+    assert History(path, SEARCH, resume=True).records == history.records == dict.fromkeys(subnets, record())
+
+
 def test_a_resumed_history_goes_on_in_the_same_file(written, path, tiny_space):
     subnet = next(subnet for subnet in tiny_space.enumerate() if subnet not in written)
     History(path, SEARCH, resume=True).add(subnet, record(0.6))

@@ -66,6 +66,21 @@ def test_all_of_a_small_space_is_found_and_then_it_ends(make, tiny_space, cost, 
 
 
 @pytest.mark.parametrize('kind', STRATEGIES)
+def test_the_best_of_a_space_of_block_choices_is_found(per_block_space, kind):
+    cost = CostTable(per_block_space, TINY_CLASSES)
+    budget = sorted(cost(subnet).flops for subnet in per_block_space.enumerate())[60]
+    feasible = {subnet for subnet in per_block_space.enumerate() if cost(subnet).flops <= budget}
+    constraints = Constraints(per_block_space, cost, {'flops': (None, budget)})
+    strategy = kind(per_block_space, constraints, population=30)
+    *asked, end = search(strategy, 4 if kind is not CoarseToFine else 5)  # its skeletons are a generation of their own
+    found = [subnet for generation in asked for subnet in generation]
+    assert len(found) == len(set(found))
+    assert set(found) == feasible
+    assert end == []
+    assert score(strategy.best()[0]) == max(map(score, feasible))
+
+
+@pytest.mark.parametrize('kind', STRATEGIES)
 @pytest.mark.parametrize('population', [0, 2.0, True])
 def test_bad_population(make, kind, population):
     with pytest.raises(InputError, match=f'{kind.__name__}: population is {population}'):
@@ -93,6 +108,15 @@ def test_skeletons_are_at_one_level_a_row(tiny_space):
             genes = [gene for gene in tiny_space.genes if gene.row == row and len(gene.choices) > 1]
             ends = {getattr(subnet, row)[gene.index] == gene.choices[-1] for gene in genes}
             assert len(ends) == 1
+
+
+def test_blocks_of_a_skeleton_choose_the_same(per_block_space):
+    found = list(skeletons(per_block_space))
+    assert len(found) == len(set(found)) == 2 * 2 * 2 * 2 * 2  # resolutions, widths, depths, kernels, ratios
+    for subnet in found:
+        assert subnet in per_block_space
+        assert len({kernel for choice in subnet.kernel_size[:2] for kernel in choice} | {subnet.kernel_size[2]}) == 1
+        assert len(set(subnet.expand_ratio[1])) == 1
 
 
 def test_levels_of_uneven_rows(imagenet_space):

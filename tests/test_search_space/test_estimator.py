@@ -7,7 +7,16 @@ from random import Random
 import pytest
 from conftest import ROOT, TINY_CLASSES
 
-from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate, extreme_subnets, resolve
+from mmrazor_bignas.search_space import (
+    Cost,
+    SearchSpace,
+    SubnetSpec,
+    distinct_layers,
+    estimate,
+    extreme_subnets,
+    network_layers,
+    resolve,
+)
 
 # Table 1 of the published networks: resolution, multiply-adds, params, blocks.
 GOLDEN = {
@@ -125,7 +134,7 @@ def test_every_gene_of_the_published_space_costs(imagenet_space):
 # The cheapest and the dearest
 
 
-def random_space(seed: int) -> SearchSpace:
+def random_space(seed: int, per_block: bool = False) -> SearchSpace:
     """A few stages of widths that come and go, so that a wider stage may save a shortcut convolution."""
     rng = Random(seed)
 
@@ -136,10 +145,11 @@ def random_space(seed: int) -> SearchSpace:
         {
             'width': widths(),
             'depth': rng.choice([[1], [1, 2]]),
-            'kernel_size': [3],
+            'kernel_size': [3, 5] if per_block else [3],
             'expand_ratio': rng.choice([[1], [2]]),
             'stride': rng.choice([1, 2]),
             'se': rng.random() < 0.5,
+            'per_block': per_block,
         }
         for _ in range(rng.randint(2, 3))
     ]
@@ -158,6 +168,18 @@ def test_extremes_are_those_of_all_subnets():
             surprises += values[space.smallest] > values[cheapest] or values[space.largest] < values[dearest]
     # Else the smallest and largest subnets would do.
     assert surprises >= 3
+
+
+@pytest.mark.parametrize('per_block', [False, True])
+def test_extremes_where_costs_follow_no_rule(per_block):
+    """As measured ones may: whole numbers, so that sums are exact."""
+    for seed in range(6):
+        space = random_space(seed, per_block)
+        price = {layer: Random(f'{seed}/{layer}').randint(1, 10**6) for layer in distinct_layers(space, 4)}
+        costs = {s: sum(map(price.get, network_layers(resolve(space, s), 4))) for s in space.enumerate()}
+        cheapest, dearest = extreme_subnets(space, costs.__getitem__)
+        assert costs[cheapest] == min(costs.values())
+        assert costs[dearest] == max(costs.values())
 
 
 def test_extremes_where_two_widths_must_change_together():

@@ -85,6 +85,16 @@ def test_every_form_is_read_back(form, imagenet_space, tmp_path):
         assert SubnetSpec.from_yaml(path) == subnet
 
 
+def test_block_choices_in_every_form_that_has_them(per_block_space, tmp_path):
+    path = tmp_path / 'subnet.yaml'
+    for subnet in (per_block_space.smallest, per_block_space.largest):
+        for form in ('mmrazor_bignas', 'attentivenas'):
+            path.write_text(subnet.to_yaml(form))
+            assert SubnetSpec.from_yaml(path) == subnet
+        with pytest.raises(InputError, match=r"^kernel_size\[0\] is \[.*\]; MMRazor's form has one value per stage"):
+            subnet.to_yaml('mmrazor')
+
+
 def test_the_forms_are_those_of_the_projects():
     mmrazor = yaml.safe_load(A0.to_yaml('mmrazor'))
     assert len(mmrazor) == 4 * 7 + 3

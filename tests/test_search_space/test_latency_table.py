@@ -29,13 +29,13 @@ def made_up(space, seed=0):
     return LatencyTable(milliseconds, MADE_UP, space, TINY_CLASSES)
 
 
-def test_distinct_layers_are_those_of_all_subnets(tiny_space):
+def test_distinct_layers_are_those_of_all_subnets(small_space):
     of_subnets = {
         layer
-        for subnet in tiny_space.enumerate()
-        for layer in network_layers(resolve(tiny_space, subnet), TINY_CLASSES)
+        for subnet in small_space.enumerate()
+        for layer in network_layers(resolve(small_space, subnet), TINY_CLASSES)
     }
-    layers = distinct_layers(tiny_space, TINY_CLASSES)
+    layers = distinct_layers(small_space, TINY_CLASSES)
     assert len(layers) == len(set(layers))
     assert set(layers) == of_subnets
     assert len(set(map(str, layers))) == len(layers)
@@ -49,22 +49,22 @@ def test_names_of_the_published_space_are_distinct(imagenet_space):
     assert 'head 216-1296-1792-1000 side 6' in names
 
 
-def test_latency_is_the_sum_over_layers(tiny_space):
-    table = made_up(tiny_space)
-    cost = CostTable(tiny_space, TINY_CLASSES, table)
-    plain = CostTable(tiny_space, TINY_CLASSES)
-    for subnet in tiny_space.enumerate():
-        expected = sum(map(table.of, network_layers(resolve(tiny_space, subnet), TINY_CLASSES)))
+def test_latency_is_the_sum_over_layers(small_space):
+    table = made_up(small_space)
+    cost = CostTable(small_space, TINY_CLASSES, table)
+    plain = CostTable(small_space, TINY_CLASSES)
+    for subnet in small_space.enumerate():
+        expected = sum(map(table.of, network_layers(resolve(small_space, subnet), TINY_CLASSES)))
         assert cost(subnet).latency == pytest.approx(expected, rel=1e-12)
         assert (cost(subnet).flops, cost(subnet).params) == (plain(subnet).flops, plain(subnet).params)
         assert plain(subnet).latency is None
 
 
 @pytest.mark.parametrize('seed', range(3))
-def test_extremes_of_latency_are_those_of_all_subnets(tiny_space, seed):
-    cost = CostTable(tiny_space, TINY_CLASSES, made_up(tiny_space, seed))
-    latencies = [cost(subnet).latency for subnet in tiny_space.enumerate()]
-    fastest, slowest = extreme_subnets(tiny_space, lambda subnet: cost(subnet).latency)
+def test_extremes_of_latency_are_those_of_all_subnets(small_space, seed):
+    cost = CostTable(small_space, TINY_CLASSES, made_up(small_space, seed))
+    latencies = [cost(subnet).latency for subnet in small_space.enumerate()]
+    fastest, slowest = extreme_subnets(small_space, lambda subnet: cost(subnet).latency)
     assert cost(fastest).latency == pytest.approx(min(latencies), rel=1e-12)
     assert cost(slowest).latency == pytest.approx(max(latencies), rel=1e-12)
 

@@ -1,5 +1,6 @@
 """resolve() and envelope(): every layer's integers."""
 
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -112,6 +113,27 @@ def test_convs_are_every_part_at_its_side(tiny_space):
     ]
 
 
+def test_blocks_that_choose_the_same_are_a_stage_that_chose_it(tiny_space, tiny_rows):
+    for stage in tiny_rows['stages']:
+        stage['per_block'] = True
+    per_block = SearchSpace.from_dict(tiny_rows)
+    assert envelope(per_block) == envelope(tiny_space)
+    for subnet in tiny_space.enumerate():
+        rows = {
+            row: tuple((value,) * depth for value, depth in zip(getattr(subnet, row), subnet.depth, strict=True))
+            for row in ('kernel_size', 'expand_ratio')
+        }
+        assert resolve(per_block, per_block.validate(replace(subnet, **rows))) == resolve(tiny_space, subnet)
+
+
+def test_every_block_has_its_choices(per_block_space):
+    subnet = replace(per_block_space.largest, kernel_size=((3, 5, 3), (5, 3), 3), expand_ratio=((1, 1, 1), (4, 6), 2))
+    blocks = [block for stage in resolve(per_block_space, per_block_space.validate(subnet)).stages for block in stage]
+    assert [block.depthwise.kernel_size for block in blocks] == [3, 5, 3, 5, 3, 3]
+    assert [block.depthwise.stride for block in blocks] == [1, 1, 1, 2, 1, 1]
+    assert [block.depthwise.in_channels for block in blocks] == [8, 16, 16, 16 * 4, 24 * 6, 24 * 2]
+
+
 # The supernet
 
 
@@ -119,7 +141,14 @@ def test_convs_are_every_part_at_its_side(tiny_space):
 def test_envelope_holds_every_subnet_and_no_more(tiny_rows, width):
     """Each of its integers is the largest that some subnet has there, whatever shortcuts need a convolution."""
     tiny_rows['stages'][1]['width'] = width
-    space = SearchSpace.from_dict(tiny_rows)
+    assert_envelope_is_tight(SearchSpace.from_dict(tiny_rows))
+
+
+def test_envelope_where_blocks_choose_by_themselves(per_block_space):
+    assert_envelope_is_tight(per_block_space)
+
+
+def assert_envelope_is_tight(space):
     reached: dict[tuple, list[ConvSpec]] = {}
     for subnet in space.enumerate():
         for place, conv in parts(resolve(space, subnet)).items():

@@ -31,15 +31,60 @@ def test_genes_are_named_as_a_user_finds_them(tiny_space):
     ]
 
 
-def test_enumerate_gives_every_subnet_once(tiny_space):
-    subnets = list(tiny_space.enumerate())
-    assert len(subnets) == len(set(subnets)) == tiny_space.size == 1536
-    assert all(subnet in tiny_space for subnet in subnets)
+def test_genes_of_blocks_are_named_as_a_user_finds_them(per_block_space):
+    genes = [gene for gene in per_block_space.genes if gene.row in ('kernel_size', 'expand_ratio')]
+    assert [(gene.name, gene.choices) for gene in genes] == [
+        ('kernel_size[0][0] (mb1)', (3, 5)),
+        ('kernel_size[0][1] (mb1)', (3, 5)),
+        ('kernel_size[0][2] (mb1)', (3, 5)),
+        ('kernel_size[1][0] (mb2)', (3, 5)),
+        ('kernel_size[1][1] (mb2)', (3, 5)),
+        ('kernel_size[2] (mb3)', (3, 5)),
+        ('expand_ratio[0][0] (mb1)', (1,)),
+        ('expand_ratio[0][1] (mb1)', (1,)),
+        ('expand_ratio[0][2] (mb1)', (1,)),
+        ('expand_ratio[1][0] (mb2)', (4, 6)),
+        ('expand_ratio[1][1] (mb2)', (4, 6)),
+        ('expand_ratio[2] (mb3)', (2,)),
+    ]
+
+
+def test_enumerate_gives_every_subnet_once(small_space):
+    subnets = list(small_space.enumerate())
+    assert len(subnets) == len(set(subnets)) == small_space.size
+    assert all(subnet in small_space for subnet in subnets)
+    assert all(small_space.subnet(small_space.values(subnet)) == subnet for subnet in subnets)
+
+
+def test_sizes(tiny_space, per_block_space):
+    assert tiny_space.size == 1536
+    # mb1 has 2 or 2 ** 3 ways, mb2 4 or 4 ** 2.
+    assert per_block_space.size == 2 * 2 * (2 + 8) * (4 + 16) * 2
 
 
 def test_smallest_and_largest(tiny_space):
     assert tiny_space.values(tiny_space.smallest) == [16, 8, 8, 16, 32, 1, 1, 3, 3, 1, 4]
     assert tiny_space.values(tiny_space.largest) == [32, 16, 16, 24, 40, 2, 2, 5, 5, 1, 6]
+
+
+def test_a_subnet_lists_the_blocks_that_run(per_block_space):
+    smallest, largest = per_block_space.smallest, per_block_space.largest
+    assert (smallest.kernel_size, smallest.expand_ratio) == (((3,), (3,), 3), ((1,), (4,), 2))
+    assert (largest.kernel_size, largest.expand_ratio) == (((5, 5, 5), (5, 5), 5), ((1, 1, 1), (6, 6), 2))
+    assert len(per_block_space.values(smallest)) == len(per_block_space.values(largest)) == len(per_block_space.genes)
+
+
+def test_values_of_blocks_that_do_not_run_say_nothing(per_block_space):
+    rng = Random(0)
+    for _ in range(200):
+        values = [rng.choice(gene.choices) for gene in per_block_space.genes]
+        subnet = per_block_space.subnet(values)
+        assert subnet in per_block_space
+        expected = [
+            value if gene.runs_in(subnet) else gene.choices[0]
+            for gene, value in zip(per_block_space.genes, values, strict=True)
+        ]
+        assert per_block_space.values(subnet) == expected
 
 
 def test_values_and_subnet_are_inverse(imagenet_space):
@@ -67,6 +112,16 @@ def test_mutants_are_of_the_space(imagenet_space):
     for _ in range(200):
         subnet = imagenet_space.mutate(subnet, rng, 0.3)
         assert subnet in imagenet_space
+
+
+def test_draws_in_a_space_of_block_choices_are_of_it(per_block_space):
+    rng = Random(0)
+    samples = [per_block_space.sample(rng) for _ in range(400)]
+    mutants = [per_block_space.mutate(subnet, rng, 0.3) for subnet in samples]
+    children = [per_block_space.crossover(a, b, rng) for a, b in zip(samples, mutants[::-1], strict=True)]
+    assert all(subnet in per_block_space for subnet in samples + mutants + children)
+    assert {subnet.depth for subnet in samples} == {(a, b, 1) for a in (1, 3) for b in (1, 2)}
+    assert len({subnet.kernel_size[0] for subnet in samples}) == 2 + 8  # blocks are drawn apart from each other
 
 
 @pytest.mark.parametrize('probability', [0, 0.2, 1])
@@ -103,11 +158,13 @@ def test_draws_depend_on_the_given_generator_only(tiny_space):
 # In and out
 
 
-def test_dict_round_trip(imagenet_space):
-    table = imagenet_space.to_dict()
+@pytest.mark.parametrize('name', ['imagenet_space', 'per_block_space'])
+def test_dict_round_trip(request, name):
+    space = request.getfixturevalue(name)
+    table = space.to_dict()
     again = SearchSpace.from_dict(table)
-    assert again == imagenet_space
-    assert hash(again) == hash(imagenet_space)
+    assert again == space
+    assert hash(again) == hash(space)
     assert again.to_dict() == table
     assert SearchSpace.from_dict(again) is again
 
@@ -117,7 +174,7 @@ def test_rows_of_a_space_build_the_same_space(tiny_space):
     assert again == tiny_space
 
 
-@pytest.mark.parametrize(('key', 'value'), [('stride', 1), ('se', False), ('width', [16])])
+@pytest.mark.parametrize(('key', 'value'), [('stride', 1), ('se', False), ('per_block', True), ('width', [16])])
 def test_spaces_that_differ_are_not_equal(tiny_space, tiny_rows, key, value):
     tiny_rows['stages'][1][key] = value
     assert SearchSpace.from_dict(tiny_rows) != tiny_space
@@ -153,6 +210,28 @@ def test_validate_names_the_gene_and_its_choices(tiny_space, gene, message):
     assert subnet not in tiny_space
     with pytest.raises(InputError, match=f'^mine.yaml: {message}'):
         tiny_space.validate(subnet, source='mine.yaml')
+
+
+@pytest.mark.parametrize(
+    ('gene', 'message'),
+    [
+        ({'kernel_size': (3, (3,), 3)}, r'kernel_size\[0\] \(mb1\) is 3; expected a list of 1, .*depth\[0\] is 1'),
+        (
+            {'kernel_size': ((3,), (3, 5), 3)},
+            r'kernel_size\[1\] \(mb2\) is \[3, 5\]; expected a list of 1, .*every block',
+        ),
+        ({'depth': (3, 1, 1)}, r'kernel_size\[0\] \(mb1\) is \[3\]; expected a list of 3'),
+        ({'depth': (2, 1, 1)}, r'depth\[0\] \(mb1\) is 2, .*\[1, 3\]'),
+        ({'kernel_size': ((3,), (7,), 3)}, r'kernel_size\[1\]\[0\] \(mb2\) is 7, .*\[3, 5\]'),
+        ({'depth': (1, 2, 1), 'kernel_size': ((3,), (3, 7), 3)}, r'kernel_size\[1\]\[1\] \(mb2\) is 7, .*\[3, 5\]'),
+        ({'expand_ratio': ((1,), (5,), 2)}, r'expand_ratio\[1\]\[0\] \(mb2\) is 5, .*\[4, 6\]'),
+        ({'kernel_size': ((3,), (3,), (3,))}, r'kernel_size\[2\] \(mb3\) is \[3\], .*choose one of \[3, 5\]'),
+        ({'kernel_size': ((3,), (3,))}, 'kernel_size has 2 values, this search space needs 3'),
+    ],
+)
+def test_validate_names_the_gene_of_a_block(per_block_space, gene, message):
+    with pytest.raises(InputError, match=f'^mine.yaml: {message}'):
+        per_block_space.validate(replace(per_block_space.smallest, **gene), source='mine.yaml')
 
 
 def test_validate_returns_what_the_space_holds(tiny_space):
@@ -202,6 +281,7 @@ def test_every_row_is_checked(tiny_rows, row):
         ('stride', True, 'mb2.stride is True; expected 1 or 2'),
         ('stride', 2.0, 'mb2.stride is 2.0; expected 1 or 2'),
         ('se', 'no', "mb2.se is 'no'; expected"),
+        ('per_block', 1, 'mb2.per_block is 1; expected True or False'),
         ('kernel', [3], r"mb2 has unknown keys \['kernel'\].*known: .*'kernel_size'"),
     ],
 )

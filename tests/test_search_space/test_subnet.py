@@ -1,5 +1,7 @@
 """SubnetSpec: a value, to dict and YAML and back."""
 
+import json
+from dataclasses import replace
 from random import Random
 
 import pytest
@@ -37,8 +39,11 @@ def test_dict_is_plain():
     }
 
 
-def test_dict_round_trip(tiny_space):
-    assert all(SubnetSpec.from_dict(subnet.to_dict()) == subnet for subnet in tiny_space.enumerate())
+def test_dict_round_trip(small_space):
+    for subnet in small_space.enumerate():
+        again = SubnetSpec.from_dict(json.loads(json.dumps(subnet.to_dict())))  # as in a history
+        assert again == subnet
+        assert hash(again) == hash(subnet)
 
 
 def test_yaml_round_trip(imagenet_space, tmp_path):
@@ -47,6 +52,17 @@ def test_yaml_round_trip(imagenet_space, tmp_path):
     for subnet in [imagenet_space.smallest, imagenet_space.largest, *(imagenet_space.sample(rng) for _ in range(20))]:
         path.write_text(subnet.to_yaml())
         assert SubnetSpec.from_yaml(path) == SubnetSpec.from_yaml(str(path)) == subnet
+
+
+def test_yaml_of_blocks_that_choose_by_themselves(per_block_space, tmp_path):
+    path = tmp_path / 'subnet.yaml'
+    subnet = replace(per_block_space.largest, kernel_size=((3, 5, 3), (5, 3), 5))
+    path.write_text(subnet.to_yaml())
+    assert path.read_text().splitlines()[3:] == [
+        'kernel_size: [[3, 5, 3], [5, 3], 5]',
+        'expand_ratio: [[1, 1, 1], [6, 6], 2]',
+    ]
+    assert per_block_space.validate(SubnetSpec.from_yaml(path)) == subnet
 
 
 def test_what_was_read_is_a_value():
@@ -78,11 +94,19 @@ def test_resolution_is_an_integer(value):
         SubnetSpec.from_dict({**A3.to_dict(), 'resolution': value}, source='mine.yaml')
 
 
-@pytest.mark.parametrize('value', [3, '333', None, [3, True], [3, 3.0], [3, '3'], [3, None], [[3]], {3: 3}])
+@pytest.mark.parametrize(
+    'value', [3, '333', None, [3, True], [3, 3.0], [3, '3'], [3, None], [[]], [[[3]]], [[True]], {3: 3}]
+)
 @pytest.mark.parametrize('gene', ROWS[1:])
 def test_other_genes_are_lists_of_integers(gene, value):
     with pytest.raises(InputError, match=f'^mine.yaml: {gene} is .*; expected a list of integers'):
         SubnetSpec.from_dict({**A3.to_dict(), gene: value}, source='mine.yaml')
+
+
+@pytest.mark.parametrize('gene', ['width', 'depth'])
+def test_only_blocks_choose_by_themselves(gene):
+    with pytest.raises(InputError, match=rf'^mine.yaml: {gene} is \[\[3\]\]; expected a list of integers$'):
+        SubnetSpec.from_dict({**A3.to_dict(), gene: [[3]]}, source='mine.yaml')
 
 
 @pytest.mark.parametrize(

@@ -29,10 +29,11 @@ def main(args: argparse.Namespace) -> None:
     architecture = load_config(args.config).algorithm.architecture
     space = SearchSpace.from_dict(architecture.backbone.search_space)
     subnet = find_subnet(args.subnet, space)
+    text = subnet.to_yaml(args.to)
     if Path(args.out).exists() and not Path(args.out).is_file():
         raise InputError(f'{args.out}: is no regular file; name a file to write')
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-    write_atomically(args.out, lambda file: file.write(subnet.to_yaml(args.to).encode()))
+    write_atomically(args.out, lambda file: file.write(text.encode()))
     cost = estimate(resolve(space, subnet), architecture.head.num_classes)
     print(f'{args.out}: {args.subnet} for {args.to}; {cost.flops:,} FLOPs, {cost.params:,} params')
 
