@@ -288,7 +288,8 @@ def _choices(name: str, records: Records) -> str:
 def _heat_map(gene: GeneShares, generations: Sequence[int]) -> str:
     """The shares of a gene's choices, the largest choice on top."""
     place = f'stage {gene.place}' if gene.place.isdigit() else gene.place
-    if len(gene.choices) == 1:
+    place += '' if gene.block is None else f', block {gene.block}'
+    if gene.is_fixed:
         return f'<figure><figcaption>{place}</figcaption><p>always {gene.choices[0]}</p></figure>'
     cells = ''.join(
         f'<rect x="{x}" y="{y}" width="1.02" height="1" fill-opacity="{share:.2f}">'
@@ -349,8 +350,13 @@ def _link(url: str | None) -> str:
 
 
 def _rows(subnet: SubnetSpec) -> dict[str, str]:
-    values = subnet.to_dict()
-    return {row: str(values[row]) if row == 'resolution' else ' '.join(map(str, values[row])) for row in ROWS}
+    """The text of every row; the choices of a stage's blocks with commas: ``3 3,5,3 5``."""
+
+    def text(value: int | tuple) -> str:
+        return ','.join(map(str, value)) if isinstance(value, tuple) else str(value)
+
+    rows = {row: getattr(subnet, row) for row in ROWS}
+    return {row: ' '.join(map(text, value)) if isinstance(value, tuple) else str(value) for row, value in rows.items()}
 
 
 def _titles(costs: Sequence[str]) -> list[str]:

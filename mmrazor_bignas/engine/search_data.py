@@ -66,14 +66,21 @@ class GeneShares:
     Attributes:
         row: The row of :data:`~mmrazor_bignas.search_space.ROWS`.
         place: ``'stem'``, a stage's number from 1, ``'head'``, or nothing of the resolution.
+        block: A block's number from 1 where the blocks of a stage choose by themselves, else None.
         choices: The values that some candidate has, ascending.
-        shares: (choices, generations), of all candidates of the generation.
+        shares: (choices, generations), of all candidates of the generation, with or without that block.
     """
 
     row: str
     place: str
+    block: int | None
     choices: tuple[int, ...]
     shares: np.ndarray
+
+    @property
+    def is_fixed(self) -> bool:
+        """Whether all candidates have the same choice."""
+        return len(self.choices) == 1 and self.shares.min() == 1
 
 
 def number(record: Mapping, key: str) -> float:
@@ -155,7 +162,7 @@ def scores_by_generation(records: Records) -> list[GenerationScores]:
 def gene_shares(records: Records) -> list[GeneShares]:
     """The shares of the choices of every gene, one column per generation of :func:`generations_of`."""
     columns = {generation: i for i, generation in enumerate(generations_of(records))}
-    counts: dict[tuple[str, str], Counter] = defaultdict(Counter)
+    counts: dict[tuple[str, str, int | None], Counter] = defaultdict(Counter)
     sizes = np.zeros(len(columns))
     for subnet, record in records.items():
         column = columns[generation_of(record)]
@@ -163,11 +170,11 @@ def gene_shares(records: Records) -> list[GeneShares]:
         for gene, value in _genes(subnet).items():
             counts[gene][value, column] += 1
     found = []
-    for (row, place), taken in counts.items():
+    for gene, taken in counts.items():
         choices = tuple(sorted({value for value, _ in taken}))
         table = [[taken[value, column] for column in range(len(columns))] for value in choices]
-        found.append(GeneShares(row, place, choices, np.array(table) / sizes))
-    return sorted(found, key=lambda gene: ROWS.index(gene.row))
+        found.append(GeneShares(*gene, choices, np.array(table) / sizes))
+    return sorted(found, key=lambda gene: (ROWS.index(gene.row), _order(gene.place), gene.block or 0))
 
 
 def short_name(name: str, most: int = 30) -> str:
@@ -182,11 +189,17 @@ def thinned(items: Sequence[T], most: int) -> list[T]:
     return [items[round(i * (len(items) - 1) / (most - 1))] for i in range(most)]
 
 
-def _genes(subnet: SubnetSpec) -> dict[tuple[str, str], int]:
-    """Row and place of every gene, and its value."""
+def _order(place: str) -> float:
+    return int(place) if place.isdigit() else {'': 0, 'stem': 0, 'head': math.inf}[place]
+
+
+def _genes(subnet: SubnetSpec) -> dict[tuple[str, str, int | None], int]:
+    """Row, place and block of every gene, and its value."""
     stages = [str(i + 1) for i in range(max(len(subnet.width) - 2, *(len(getattr(subnet, row)) for row in ROWS[2:])))]
-    genes = {('resolution', ''): subnet.resolution}
+    genes = {('resolution', '', None): subnet.resolution}
     for row in ROWS[1:]:
         places = ['stem', *stages, 'head'] if row == 'width' else stages
-        genes |= {(row, place): value for place, value in zip(places, getattr(subnet, row), strict=False)}
+        for place, value in zip(places, getattr(subnet, row), strict=False):
+            of_blocks = enumerate(value, 1) if isinstance(value, tuple) else [(None, value)]
+            genes |= {(row, place, block): value for block, value in of_blocks}
     return genes

@@ -21,6 +21,7 @@ from mmrazor_bignas.engine.search_data import (
     scores_by_generation,
     short_name,
 )
+from mmrazor_bignas.search_space import ROWS
 
 CELL_INCHES = 1.35, 0.95
 
@@ -103,8 +104,9 @@ def draw_choices(histories: Mapping[str, Records]):
         drawn = []
         for gene, place in zip(genes, grid, strict=True):
             axes = part.add_subplot(cells[place])
-            axes.set_title(f'{gene.row.replace("_", " ")} {gene.place}', fontsize=8)
-            if len(gene.choices) == 1:
+            block = '' if gene.block is None else f' block {gene.block}'
+            axes.set_title(f'{gene.row.replace("_", " ")} {gene.place}{block}', fontsize=8)
+            if gene.is_fixed:
                 axes.text(0.5, 0.5, f'always {gene.choices[0]}', fontsize=8, ha='center', va='center')
                 axes.set(xticks=[], yticks=[])
                 continue
@@ -127,7 +129,13 @@ def literal(text: str) -> str:
 
 
 def _places(genes) -> list[tuple[int, int]]:
-    """Row and column of every gene: a row of width, depth, ..., a column per stage, the resolution below the stem."""
-    rows = list(dict.fromkeys(gene.row for gene in genes if gene.place))
+    """Row and column of every gene: a row of width, depth, ..., a column per stage, the resolution below the stem.
+
+    Where blocks choose by themselves, those of a stage are below each other.
+    """
+    rows = sorted({(ROWS.index(gene.row), gene.block or 1) for gene in genes if gene.place})
     columns = list(dict.fromkeys(['stem', *(gene.place for gene in genes if gene.place)]))
-    return [(rows.index(gene.row), columns.index(gene.place)) if gene.place else (1, 0) for gene in genes]
+    return [
+        (rows.index((ROWS.index(gene.row), gene.block or 1)), columns.index(gene.place)) if gene.place else (1, 0)
+        for gene in genes
+    ]

@@ -114,7 +114,14 @@ def report(tmp_path, monkeypatch):
 def lines_of(subnet) -> list[str]:
     """A subnet's rows as the page has them."""
     rows = subnet.to_dict()
-    return [str(rows.pop('resolution')), *(' '.join(map(str, row)) for row in rows.values())]
+    of_blocks = re.compile(r'\[([\d, ]+)\]')
+    return [
+        str(rows.pop('resolution')),
+        *(
+            ' '.join(of_blocks.sub(lambda m: m[1].replace(' ', ''), str(value)) for value in row)
+            for row in rows.values()
+        ),
+    ]
 
 
 def test_the_whole_page(records, tmp_path):
@@ -272,6 +279,41 @@ def test_shares_of_the_choices(records, tiny_space, imagenet_space):
         taken = [sum(tiny_space.values(subnet)[i] == choice for subnet in records) for choice in gene.choices]
         assert (gene.shares @ np.array(sizes)).tolist() == pytest.approx(taken)
     assert len(gene_shares({imagenet_space.largest: failure()})) == 31
+
+
+def test_shares_of_the_choices_of_blocks(per_block_space):
+    records = search_of(per_block_space, 60)
+    shares = gene_shares(records)
+    assert [(gene.row, gene.place, gene.block) for gene in shares if gene.row == 'kernel_size'] == [
+        ('kernel_size', '1', 1),
+        ('kernel_size', '1', 2),
+        ('kernel_size', '1', 3),
+        ('kernel_size', '2', 1),
+        ('kernel_size', '2', 2),
+        ('kernel_size', '3', None),
+    ]
+    assert len(shares) == len(per_block_space.genes)
+    by_gene = {(gene.row, gene.place, gene.block): gene for gene in shares}
+    deep = by_gene['depth', '1', None].shares[1]
+    assert 0 < deep.mean() < 1
+    assert by_gene['kernel_size', '1', 3].shares.sum(axis=0) == pytest.approx(deep)
+    assert by_gene['kernel_size', '1', 1].shares.sum(axis=0) == pytest.approx(1)
+    # The one ratio of a block that is not always there is not what all have.
+    ratios = [by_gene['expand_ratio', '1', block] for block in (1, 2)]
+    assert [(gene.choices, gene.is_fixed) for gene in ratios] == [((1,), True), ((1,), False)]
+
+
+def test_report_and_figure_of_block_choices(per_block_space, report):
+    records = search_of(per_block_space, 60)
+    page = report({'run': records})
+    best = next(iter(scored(records)))
+    assert all(line in page.text for line in lines_of(best))
+    assert page.text.count('stage 1, block 3\n') == 2
+    figure = draw_choices({'run': records})
+    titles = [axes.get_title() for axes in figure.axes]
+    assert 'kernel size 1 block 3' in titles
+    assert 'kernel size 3' in titles
+    figure.canvas.draw()
 
 
 @pytest.mark.parametrize('value', [None, 'a', True, math.nan, math.inf, -math.inf, 10**400, [1]])
