@@ -129,7 +129,7 @@ def tiny_architecture() -> dict:
             'type': 'mmrazor_bignas.DynamicLinearClsHead',
             'num_classes': TINY_CLASSES,
             'dropout': 0.2,
-            'loss': {'type': 'mmcls.LabelSmoothLoss', 'label_smooth_val': 0.1, 'mode': 'original'},
+            'loss': {'type': 'mmrazor_bignas.LabelSmoothCrossEntropy', 'label_smoothing': 0.1},
         },
     }
 

@@ -113,7 +113,7 @@ ARCHITECTURE = {
     'head': {
         'type': 'mmrazor_bignas.DynamicLinearClsHead',
         'num_classes': META['n_classes'],
-        'loss': {'type': 'mmcls.LabelSmoothLoss', 'label_smooth_val': 0.1, 'mode': 'original'},
+        'loss': {'type': 'mmrazor_bignas.LabelSmoothCrossEntropy', 'label_smoothing': 0.1},
     },
 }
 

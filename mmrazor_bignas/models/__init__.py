@@ -5,6 +5,7 @@ from mmrazor_bignas.models.classifier import DynamicLinearClsHead, SearchableIma
 from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, DynamicLinear, slice_param
 from mmrazor_bignas.models.export import extract_subnet, inherit_weights
 from mmrazor_bignas.models.folding import fold_batch_norm
+from mmrazor_bignas.models.label_loss import LabelSmoothCrossEntropy
 from mmrazor_bignas.models.single_layer import SingleLayer
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     'DynamicConv2d',
     'DynamicLinear',
     'DynamicLinearClsHead',
+    'LabelSmoothCrossEntropy',
     'SearchableImageClassifier',
     'SingleLayer',
     'Subnet',

@@ -118,7 +118,11 @@ class SearchSpace:
             'resolution': list(self.resolution),
             'stem': list(self.stem),
             'stages': [
-                {key: list(value) if isinstance(value, tuple) else value for key, value in vars(stage).items()}
+                {
+                    key: list(value) if isinstance(value, tuple) else value
+                    for key, value in vars(stage).items()
+                    if key != 'per_block' or value  # histories from before it go on
+                }
                 for stage in self.stages
             ],
             'head': list(self.head),

@@ -42,7 +42,7 @@ def training(monkeypatch, tiny_algorithm, tmp_path):
 def step(runner, hook, value: float, **more: float) -> None:
     outputs = {'loss': torch.tensor(value), 'largest/loss': torch.tensor(-value)}
     outputs |= {name.replace('_', '/'): torch.tensor(number) for name, number in more.items()}
-    subnets = runner.model.sampler(runner.model.search_space, runner.iter)
+    subnets = runner.model.sampler(runner.model.search_space, runner.iter, score=None)
     hook.after_train_iter(runner, runner.iter, None, {**outputs, 'subnets': subnets})
     runner.iter += 1
 
@@ -91,7 +91,7 @@ def named(path) -> tuple[str, SubnetSpec]:
 def test_the_first_pass_that_failed_is_named_and_kept(training, tmp_path):
     runner, hook, _ = training
     step(runner, hook, 1.0)
-    subnet = runner.model.sampler(runner.model.search_space, 1)['random2']
+    subnet = runner.model.sampler(runner.model.search_space, 1, score=None)['random2']
     flops = runner.model.architecture.cost(subnet).flops / 1e6
     step(runner, hook, 1.0, random1_loss=2.0, random2_loss=float('inf'), smallest_loss=float('nan'))
     with pytest.raises(TrainingDiverged) as error:
@@ -109,7 +109,7 @@ def test_a_norm_that_is_no_number_names_every_subnet_of_the_step(training, tmp_p
     step(runner, hook, 1.0)
     with pytest.raises(TrainingDiverged, match=r'iteration 1: grad_norm is nan; largest was .*; smallest was'):
         hook.fetch(runner)
-    for name, subnet in runner.model.sampler(runner.model.search_space, 0).items():
+    for name, subnet in runner.model.sampler(runner.model.search_space, 0, score=None).items():
         assert named(tmp_path / f'diverged_{name}.yaml')[1] == subnet
 
 

@@ -55,7 +55,7 @@ algorithm = dict(
             type='mmrazor_bignas.DynamicLinearClsHead',
             num_classes=10,
             dropout=0.1,
-            loss=dict(type='LabelSmoothLoss', label_smooth_val=0.1, mode='original'),
+            loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.1),
         ),
     ),
 )
