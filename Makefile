@@ -5,10 +5,11 @@ BIN = $(VENV)/bin
 # They choose how the environment is made, and are nothing for what runs in it.
 unexport PYTHON VENV
 
-.PHONY: help install demo test test-slow lint
+.PHONY: help install demo study test test-slow lint
 
 help:
 	@echo 'make demo      train, search, export and test on real images (minutes, on a CPU)'
+	@echo 'make study     the study on Fashion-MNIST (hours, on a CPU); it goes on where it was stopped'
 	@echo 'make test      the tests'
 	@echo 'make test-slow the slow tests, on SLURM where there is one'
 	@echo 'make lint      ruff'
@@ -26,6 +27,10 @@ $(VENV)/.installed: requirements.txt setup.py
 
 demo: install
 	@$(BIN)/python tools/demo.py
+
+# What has a record in work_dirs/fashion_mnist/records is not repeated.
+study: install
+	@$(BIN)/python tools/study.py run configs/studies/fashion_mnist/study.yaml
 
 # Two processes with one thread each: small networks gain little from more threads, and lose much to waiting for them.
 PYTEST = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup

@@ -145,7 +145,8 @@ class LabelCheckHook(Hook):
             dataset = dataset.dataset
         if not hasattr(dataset, 'get_gt_labels'):
             return
-        num_classes = unwrapped(runner.model).architecture.head.num_classes
+        model = unwrapped(runner.model)
+        num_classes = getattr(model, 'architecture', model).head.num_classes  # of a supernet, or of a network alone
         counts = np.bincount(dataset.get_gt_labels())
         if len(counts) > num_classes:
             raise InputError(

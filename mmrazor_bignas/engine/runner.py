@@ -175,7 +175,8 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         raise InputError(f'{path}: has the key sync_bn: {NO_SYNC_BN}')
     if unknown := sorted(set(cfg) - CONFIG_KEYS):
         raise InputError(f'{path}: nothing reads the key {unknown[0]!r}; known keys: {sorted(CONFIG_KEYS)}')
-    for keys in (('architecture', 'backbone', 'search_space'), ('architecture', 'head', 'num_classes')):
+    ours = str(cfg.algorithm.get('type', 'mmrazor_bignas')).startswith('mmrazor_bignas')
+    for keys in (('architecture', 'backbone', 'search_space'), ('architecture', 'head', 'num_classes')) if ours else ():
         part = cfg.algorithm
         for key in keys:
             part = part.get(key) if isinstance(part, Mapping) else None

@@ -1,0 +1,61 @@
+# A search space for 28 x 28 images: 1,327,104 subnets of 0.14 to 2.95 million multiply-adds.
+algorithm = dict(
+    architecture=dict(
+        type='mmrazor_bignas.SearchableImageClassifier',
+        data_preprocessor=dict(mean=[73.0, 73.0, 73.0], std=[90.0, 90.0, 90.0]),
+        backbone=dict(
+            type='mmrazor_bignas.AttentiveMobileNetV3',
+            drop_path_rate=0.1,
+            drop_path_stages=2,
+            search_space=dict(
+                resolution=[16, 20, 24, 28],
+                stem=[8, 16],
+                stages=[
+                    dict(
+                        name='mb1',
+                        width=[8, 16],
+                        depth=[1, 2],
+                        kernel_size=[3, 5],
+                        expand_ratio=[1],
+                        stride=1,
+                        se=False,
+                    ),
+                    dict(
+                        name='mb2',
+                        width=[16, 24],
+                        depth=[1, 2],
+                        kernel_size=[3, 5],
+                        expand_ratio=[2, 3, 4],
+                        stride=2,
+                        se=False,
+                    ),
+                    dict(
+                        name='mb3',
+                        width=[24, 32, 40],
+                        depth=[1, 2],
+                        kernel_size=[3, 5],
+                        expand_ratio=[2, 3, 4],
+                        stride=2,
+                        se=True,
+                    ),
+                    dict(
+                        name='mb4',
+                        width=[40, 48, 64],
+                        depth=[1, 2],
+                        kernel_size=[3],
+                        expand_ratio=[3, 4],
+                        stride=1,
+                        se=True,
+                    ),
+                ],
+                head=[96, 128],
+            ),
+        ),
+        head=dict(
+            type='mmrazor_bignas.DynamicLinearClsHead',
+            num_classes=10,
+            dropout=0.1,
+            loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.1),
+        ),
+    ),
+)

@@ -1,0 +1,309 @@
+"""The report of a study: Markdown and plots, from records alone."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.study.collecting import SCORE
+from mmrazor_bignas.study.compute import training_flops
+from mmrazor_bignas.study.figures import draw_budgets, draw_rankings
+from mmrazor_bignas.study.plan import Study, run_name
+from mmrazor_bignas.study.records import read_records
+from mmrazor_bignas.study.statistics import CONFIDENCE, difference, kendall_tau, mean_and_error, mean_interval
+
+WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
+TITLES = {
+    'no_distillation': 'every subnet learns the labels',
+    'uniform': 'four random subnets a step, on the labels',
+    'step_each_subnet': 'four optimizer steps per batch',
+    'bestup': 'BestUp',
+    'alpha_divergence': 'adaptive alpha divergence',
+    'regularize_all': 'all subnets regularised',
+}
+
+
+class Results:
+    """Accuracies in per cent out of the records of a study.
+
+    Args:
+        study: The study.
+        records: By the name of the run.
+    """
+
+    def __init__(self, study: Study, records: Mapping[str, dict]) -> None:
+        self.study, self.records = study, records
+
+    def alone(self, of: str) -> list[float]:
+        """Of a subnet or baseline trained alone, one for each seed that is done."""
+        return [result[SCORE] for result in self._results(of)]
+
+    def shared(self, recipe: str, subnet: str, kind: str = 'shared') -> list[float]:
+        """Of a subnet with the shared weights of a recipe's supernets."""
+        return [result[kind][subnet][SCORE] for result in self._results(recipe) if kind in result]
+
+    def cost(self, of: str) -> tuple[int, int]:
+        """FLOPs and params of a subnet or baseline that was trained alone."""
+        result = self._results(of)[0]
+        return result['flops'], result['params']
+
+    def compared(self) -> list[str]:
+        """Subnets that have both accuracies, by FLOPs."""
+        names = [name for name in self.study.subnets if self.alone(name) and self.shared(self.study.recipe, name)]
+        return sorted(names, key=lambda name: self.cost(name)[0])
+
+    def _results(self, of: str) -> list[dict]:
+        names = [run_name(of, seed) for seed in self.study.seeds]
+        return [self.records[name]['results'] for name in names if name in self.records]
+
+
+def write_report(study: Study, records: Path, out: Path) -> None:
+    """Write the report of what there is.
+
+    Args:
+        study: The study.
+        records: Folder of the records.
+        out: The Markdown file; its plots go into a folder of the study's name beside it.
+
+    Raises:
+        InputError: There is no record, or matplotlib is missing.
+        StorageError: The file cannot be written.
+    """
+    found = read_records(records)
+    if not found:
+        raise InputError(f'{records}: has no records of runs; python tools/study.py run {study.path} makes them')
+    results = Results(study, found)
+    plots = out.parent / study.name
+    lines = [
+        f'# Results of the study {study.name}',
+        '',
+        'Written by a script from the records of the runs; nothing here is typed:',
+        '',
+        '```bash',
+        f'python tools/study.py report {study.path} --records {os.path.relpath(records)} --out {os.path.relpath(out)}',
+        '```',
+        '',
+        *_state(results),
+        *_verdict(results),
+        *_against_alone(results, plots, out),
+        *_ablations(results),
+        *_budgets(results, plots, out),
+        *_stability(results),
+        *_provenance(results, records, out),
+    ]
+    content = '\n'.join(lines).rstrip() + '\n'
+    write_atomically(out, lambda file: file.write(content.encode()))
+
+
+def _state(results: Results) -> list[str]:
+    runs = results.study.runs()
+    missing = [name for name in runs if name not in results.records]
+    hours = sum(record['seconds'] for record in results.records.values()) / 3600
+    state = (
+        f'{len(runs) - len(missing)} of {len(runs)} runs are done; they took {hours:.1f} hours of wall time in all, '
+    )
+    state += f'{_sides(results)} side by side. The longest took {_longest(results):.1f} minutes.'
+    return [state + (f' Not done: {", ".join(missing)}.' if missing else ''), '']
+
+
+def _sides(results: Results) -> str:
+    return ' or '.join(sorted({str(record['side_by_side']) for record in results.records.values()}))
+
+
+def _longest(results: Results) -> float:
+    return max(record['seconds'] for record in results.records.values()) / 60
+
+
+def _verdict(results: Results) -> list[str]:
+    names = results.compared()
+    if len(names) < 3:
+        return []
+    recipe = results.study.recipe
+    gaps = {name: difference(results.shared(recipe, name), results.alone(name))[0] for name in names}
+    worst = min(gaps, key=gaps.get)
+    mean, low, high = mean_interval(list(gaps.values()))
+    tau = _tau(results)
+    met = {True: 'met', False: 'NOT met'}
+    return [
+        '## What the study says',
+        '',
+        f'Claim: a subnet cut out of the supernet, without retraining, is as good as the same network trained alone '
+        f'for as many epochs. {len(names)} subnets; accuracies are top-1 in per cent on the test images.',
+        '',
+        f'- No subnet more than {-WORST_DIFFERENCE} points below itself trained alone: '
+        f'{met[gaps[worst] >= WORST_DIFFERENCE]}. The worst is {worst}, {gaps[worst]:+.2f}; '
+        f'{sum(gap < WORST_DIFFERENCE for gap in gaps.values())} of {len(gaps)} are below.',
+        f'- Mean difference of {MEAN_DIFFERENCE:g} or more: {met[mean >= MEAN_DIFFERENCE]}. It is {mean:+.2f} '
+        f'({CONFIDENCE:.0%} interval over subnets {low:+.2f} to {high:+.2f}).',
+        f"- Kendall's tau of the two rankings of {TAU} or more: {met[tau[0] >= TAU]}. It is {tau[0]:.2f} "
+        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}).',
+        '',
+    ]
+
+
+def _tau(results: Results) -> tuple[float, float, float]:
+    names, recipe = results.compared(), results.study.recipe
+    shared = [mean_and_error(results.shared(recipe, name))[0] for name in names]
+    alone = [mean_and_error(results.alone(name))[0] for name in names]
+    return kendall_tau(shared, alone)
+
+
+def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
+    names, recipe = results.compared(), results.study.recipe
+    if not names:
+        return []
+    rows = []
+    for name in names:
+        shared, alone = results.shared(recipe, name), results.alone(name)
+        gap, error = difference(shared, alone)
+        flops, params = results.cost(name)
+        rows.append([name, f'{flops:,}', f'{params:,}', _values(shared), _values(alone), _signed(gap, error)])
+    figure = draw_rankings(
+        plots / 'shared_against_alone.png',
+        {name: (results.shared(recipe, name), results.alone(name)) for name in names},
+    )
+    return [
+        '## Shared weights against training alone',
+        '',
+        'One value for each seed; differences with their standard error.',
+        '',
+        *_table(['subnet', 'FLOPs', 'params', 'shared weights', 'alone', 'difference'], rows),
+        '',
+        f'![accuracies with shared weights against accuracies alone]({os.path.relpath(figure, out.parent)})',
+        '',
+    ]
+
+
+def _ablations(results: Results) -> list[str]:
+    study = results.study
+    reference = _means(results, study.recipe)
+    if not reference:
+        return []
+    cost = {recipe: training_flops(config, study.space) for recipe, config in study.supernets.items()}
+    rows = []
+    for recipe in study.supernets:
+        for kind in ('shared', 'uncalibrated') if recipe == study.recipe else ('shared',):
+            means = _means(results, recipe, kind)
+            if not means:
+                continue
+            title = 'the recipe' if recipe == study.recipe else TITLES.get(recipe, recipe)
+            title = "no calibration: statistics of the largest subnet's" if kind == 'uncalibrated' else title
+            rows.append(
+                [
+                    title,
+                    f'{cost[recipe] / cost[study.recipe]:.2f}',
+                    _values(results.shared(recipe, 'min', kind)),
+                    _values(results.shared(recipe, 'max', kind)),
+                    _values(means),
+                    '' if means is reference else _signed(*difference(means, reference)),
+                ]
+            )
+    return [
+        '## What each part is worth',
+        '',
+        'Every row changes one thing of the recipe. Mean: over all subnets, one value for each seed. Compute: expected '
+        'FLOPs of all forward and backward passes against those of the recipe.',
+        '',
+        *_table(['training', 'compute', 'min', 'max', 'mean', 'against the recipe'], rows),
+        '',
+    ]
+
+
+def _means(results: Results, recipe: str, kind: str = 'shared') -> list[float]:
+    columns = [results.shared(recipe, name, kind) for name in results.study.subnets]
+    return [sum(column) / len(column) for column in zip(*columns, strict=True)]
+
+
+def _budgets(results: Results, plots: Path, out: Path) -> list[str]:
+    study, rows, points = results.study, [], {}
+    for budget in study.budgets:
+        searched = f'searched_{budget}'
+        randoms = [f'random_{budget}_{i + 1}' for i in range(study.random['per_budget'])]
+        networks = [(searched, 'searched, alone'), *((name, 'random, alone') for name in randoms)]
+        networks += [(f'{baseline}_{budget}', baseline) for baseline in study.baselines]
+        shared = results.shared(study.recipe, searched)
+        if shared and results.alone(searched):
+            rows.append(_network(budget, 'searched, shared weights', results.cost(searched), shared))
+            points.setdefault('searched, shared weights', []).append((results.cost(searched)[0], shared))
+        for name, title in networks:
+            if results.alone(name):
+                rows.append(_network(budget, title, results.cost(name), results.alone(name)))
+                points.setdefault(title, []).append((results.cost(name)[0], results.alone(name)))
+    if not rows:
+        return []
+    figure = draw_budgets(plots / 'budgets.png', points)
+    return [
+        '## At equal FLOPs and epochs',
+        '',
+        "mmcls's networks are scaled in width to the nearest that is not below the budget.",
+        '',
+        *_table(['budget', 'network', 'FLOPs', 'params', 'top-1 %'], rows),
+        '',
+        f'![accuracy against FLOPs]({os.path.relpath(figure, out.parent)})',
+        '',
+    ]
+
+
+def _network(budget: str, title: str, cost: tuple[int, int], values: Sequence[float]) -> list[str]:
+    return [budget, title, f'{cost[0]:,}', f'{cost[1]:,}', _values(values)]
+
+
+def _stability(results: Results) -> list[str]:
+    rows = []
+    for of in [*results.study.supernets, 'alone', 'baseline']:
+        chosen = [record for record in results.records.values() if of in (record['of'], record['kind'])]
+        norms = [line['grad_norm'] for record in chosen for line in record['log'] if 'grad_norm' in line]
+        if norms:
+            rows.append([of, str(len(chosen)), f'{sum(norms) / len(norms):.2f}', f'{max(norms):.2f}'])
+    return [
+        '## Stability',
+        '',
+        'A loss or gradient norm that is no finite number ends a run, which then leaves no record: none of these did. '
+        'Norms are of the summed gradients before clipping, means over log intervals.',
+        '',
+        *_table(['trainings', 'runs', 'mean gradient norm', 'largest'], rows),
+        '',
+    ]
+
+
+def _provenance(results: Results, records: Path, out: Path) -> list[str]:
+    rows = []
+    for name in (name for name in results.study.runs() if name in results.records):
+        record = results.records[name]
+        link = os.path.relpath(records / f'{name}.json', out.parent)
+        rows.append(
+            [
+                f'[{name}]({link})',
+                record['config'],
+                str(record['seed']),
+                record['commit'][:10] + (' and changes' if record['changed'] else ''),
+                f'{record["seconds"]:.0f}',
+                record['log_digest'][:12],
+            ]
+        )
+    every = results.records.values()
+    machines = sorted({f'{one["device"]}, torch {one["torch"]}, Python {one["python"]}' for one in every})
+    return [
+        '## Where it comes from',
+        '',
+        'A record has the commands, all overrides, and what was logged. On: ' + '; '.join(machines) + '.',
+        '',
+        *_table(['run', 'config', 'seed', 'commit', 'seconds', 'SHA-256 of the log'], rows),
+        '',
+    ]
+
+
+def _values(values: Iterable[float]) -> str:
+    return ' / '.join(f'{value:.2f}' for value in values)
+
+
+def _signed(value: float, error: float) -> str:
+    return f'{value:+.2f}' + ('' if math.isnan(error) else f' ± {error:.2f}')
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f'| {" | ".join(row)} |' for row in (head, ['---'] * len(head), *rows)]

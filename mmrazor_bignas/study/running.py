@@ -1,0 +1,203 @@
+"""Runs of a study, side by side; a finished one is never repeated, a killed one goes on from its last checkpoint."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import contextmanager
+from datetime import datetime, timezone
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError, UserError
+from mmrazor_bignas.search_space import SubnetSpec
+from mmrazor_bignas.study.collecting import collect, found_subnets
+from mmrazor_bignas.study.plan import Run, Study
+from mmrazor_bignas.study.records import logged, read_records, surroundings, write_record
+
+LOG = 'study.log'
+LAST_LINES = 12
+
+
+class RunFailed(UserError):
+    """A command of a run ended with an error."""
+
+
+class StudyRunner:
+    """Does the runs of a study that have no record yet.
+
+    Args:
+        study: The study.
+        work_dir: Where trainings log and save.
+        records: Where the records of finished runs are kept.
+        root: The folder with tools/, in which commands are run.
+        jobs: Runs side by side.
+        threads: Of each run on a CPU.
+    """
+
+    def __init__(self, study: Study, work_dir: Path, records: Path, root: Path, jobs: int, threads: int) -> None:
+        self.study, self.work_dir, self.records, self.root = study, work_dir, records, root
+        self.jobs, self.threads = jobs, threads
+        self._processes: set[subprocess.Popen] = set()
+
+    def left(self) -> list[Run]:
+        """Runs without a record.
+
+        Raises:
+            InputError: A record is of another config than its run has now.
+        """
+        done, runs = read_records(self.records), self.study.runs()
+        for name in done.keys() & runs.keys():
+            if done[name]['config_digest'] != runs[name].digest:
+                raise InputError(
+                    f'{self.records / name}.json is of another config than {runs[name].config} is now; remove it to '
+                    'repeat the run, or name another folder with --records'
+                )
+        return [run for name, run in runs.items() if name not in done]
+
+    def run(self, only: Sequence[str] = (), until: float = float('inf')) -> None:
+        """Do what is left, or of it what ``only`` names.
+
+        Args:
+            only: Names of runs.
+            until: No run is begun after this time (as of ``time.monotonic``); those that are on are finished.
+
+        Raises:
+            InputError: A run is unknown, or another process is at this study.
+            RunFailed: A command failed; the runs that do not need it were done.
+        """
+        if unknown := set(only) - set(self.study.runs()):
+            raise InputError(f'{self.study.path}: has no run {min(unknown)!r}; it has {list(self.study.runs())}')
+        failures: list[RunFailed] = []
+        with self._alone(), ThreadPoolExecutor(self.jobs) as pool:
+            waiting = [run for run in self.left() if not only or run.name in only]
+            running: set[Future] = set()
+            try:
+                while waiting or running:
+                    done = self._write_subnets()
+                    ready = [run for run in waiting if done.issuperset(run.needs)] if time.monotonic() < until else []
+                    for run in ready[: self.jobs - len(running)]:
+                        waiting.remove(run)
+                        running.add(pool.submit(self._do, run))
+                    if not running:
+                        break  # what waits needs a run that failed, or another time
+                    finished, running = wait(running, return_when=FIRST_COMPLETED)
+                    failures += [error for future in finished if (error := future.exception())]
+            finally:
+                for process in self._processes:
+                    process.terminate()  # a training saves, and goes on another time
+        if failures:
+            raise failures[0]
+
+    def commands(self, run: Run) -> list[list[str]]:
+        """What is typed to do a run, from the repository root."""
+        work_dir = self.work_dir / run.name
+        subnets = {name: str(self._yaml(name)) for name in self.study.subnets}
+        options = {'randomness.seed': run.seed, **run.options}
+        if run.kind == 'alone':
+            options['algorithm.mutable_cfg'] = subnets[run.of]
+        train = ['tools/train.py', str(run.config), '--work-dir', str(work_dir), '--resume']
+        commands = [[*train, '--cfg-options', *(f'{key}={value}' for key, value in options.items())]]
+        if run.kind != 'supernet':
+            return commands
+        checkpoint = str(work_dir / f'epoch_{run.epochs}.pth')
+        if run.name == self.study.first:
+            for budget, flops in self.study.budgets.items():
+                search = ['tools/train.py', str(self.study.search), '--checkpoint', checkpoint, '--resume']
+                search += ['--work-dir', str(work_dir / f'search_{budget}')]
+                commands.append([*search, '--cfg-options', f'val_cfg.constraints.flops=(0,{flops})'])
+        evaluate = ['tools/study.py', 'evaluate', str(self.study.evaluate), checkpoint, *subnets.values()]
+        commands.append([*evaluate, '--out', str(work_dir / 'shared.json')])
+        if run.of == self.study.recipe:
+            out = str(work_dir / 'uncalibrated.json')
+            commands.append([*evaluate, '--statistics-of-largest', '--out', out])
+        return commands
+
+    def _do(self, run: Run) -> None:
+        work_dir, started, began = self.work_dir / run.name, datetime.now(timezone.utc), time.monotonic()
+        work_dir.mkdir(parents=True, exist_ok=True)
+        print(f'{run.name}: begun; {work_dir / LOG}', flush=True)
+        spent = work_dir / 'seconds.json'  # of starts that were killed
+        before = json.loads(spent.read_text()) if spent.exists() else 0.0
+        commands = self.commands(run)
+        try:
+            for command in commands:
+                self._call(run, command, work_dir / LOG)
+                for subnet, yaml in found_subnets(self.study, run, work_dir).items():
+                    write_atomically(self._yaml(subnet), partial(_write, yaml))
+        finally:
+            seconds = before + time.monotonic() - began
+            write_atomically(spent, partial(_write, json.dumps(seconds)))
+        log, log_digest = logged(work_dir)
+        record = {
+            'run': run.name,
+            'kind': run.kind,
+            'of': run.of,
+            'seed': run.seed,
+            'config': os.path.relpath(run.config, self.root),
+            'config_digest': run.digest,
+            'commands': ['python ' + ' '.join(command) for command in commands],
+            'started': started.isoformat(timespec='seconds'),
+            'seconds': round(seconds, 1),
+            'side_by_side': self.jobs,
+            'threads': self.threads,
+            **surroundings(self.root),
+            'results': collect(self.study, run, work_dir),
+            'log_digest': log_digest,
+            'log': log,
+        }
+        write_record(self.records, record)
+        print(f'{run.name}: done in {seconds:.0f} s', flush=True)
+
+    def _call(self, run: Run, command: list[str], log: Path) -> None:
+        with open(log, 'a') as file:
+            file.write(f'$ python {" ".join(command)}\n')
+            file.flush()
+            process = subprocess.Popen(
+                [sys.executable, *command],
+                cwd=self.root,
+                stdout=file,
+                stderr=subprocess.STDOUT,
+                env={**os.environ, 'OMP_NUM_THREADS': str(self.threads)},
+            )
+            self._processes.add(process)
+            code = process.wait()
+            self._processes.remove(process)
+        if code:
+            last = '\n  '.join(log.read_text(errors='replace').splitlines()[-LAST_LINES:])
+            raise RunFailed(f'{run.name}: python {" ".join(command)} ended with {code}; {log} ends with\n  {last}')
+
+    def _yaml(self, subnet: str) -> Path:
+        return self.work_dir / 'subnets' / f'{subnet}.yaml'
+
+    def _write_subnets(self) -> set[str]:
+        """Write the YAMLs of the subnets that are known; the names of finished runs."""
+        done = read_records(self.records)
+        known = self.study.fixed_subnets()
+        for subnet, rows in done.get(self.study.first, {}).get('results', {}).get('subnets', {}).items():
+            known[subnet] = SubnetSpec.from_dict(rows)
+        for name, subnet in known.items():
+            write_atomically(self._yaml(name), partial(_write, subnet.to_yaml()))
+        return set(done)
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        self.work_dir.mkdir(parents=True, exist_ok=True)
+        with open(self.work_dir / 'lock', 'w') as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as error:
+                raise InputError(f'{self.work_dir}: another process is at this study') from error
+            yield
+
+
+def _write(text: str, file: BinaryIO) -> None:
+    file.write(text.encode())

@@ -1,0 +1,72 @@
+import gzip
+from urllib.error import URLError
+
+import numpy as np
+import pytest
+from mmengine.registry import init_default_scope
+
+from mmrazor_bignas.datasets import FashionMNIST, fashion_mnist
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.registry import DATASETS
+
+IMAGES = {'train': 5, 't10k': 3}
+
+
+def idx(values: np.ndarray) -> bytes:
+    """The format of Fashion-MNIST's files: magic number, sides, bytes."""
+    sides = b''.join(side.to_bytes(4, 'big') for side in values.shape)
+    return bytes([0, 0, 8, values.ndim]) + sides + values.tobytes()
+
+
+@pytest.fixture
+def packed(tmp_path):
+    """A folder as Debian's package has it, with few images."""
+    folder, rng = tmp_path / 'packed', np.random.default_rng(0)
+    folder.mkdir()
+    for part, number in IMAGES.items():
+        images = rng.integers(0, 256, (number, 28, 28), dtype=np.uint8)
+        files = {'images-idx3': images, 'labels-idx1': np.arange(number, dtype=np.uint8)}
+        for name, values in files.items():
+            (folder / f'{part}-{name}-ubyte.gz').write_bytes(gzip.compress(idx(values)))
+    return folder
+
+
+@pytest.fixture
+def nowhere(monkeypatch, tmp_path):
+    """Neither Debian's package nor a network."""
+
+    def download(self):
+        raise URLError('no network')
+
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN_FOLDER', tmp_path / 'not installed')
+    monkeypatch.setattr(FashionMNIST, '_download', download)
+
+
+def test_packed_files_of_the_folder_itself(packed, nowhere):
+    init_default_scope('mmcls')
+    for test_mode, number in ((False, 5), (True, 3)):
+        data = DATASETS.build(
+            {'type': 'mmrazor_bignas.FashionMNIST', 'data_prefix': str(packed), 'test_mode': test_mode}
+        )
+        assert len(data) == number
+        assert data.get_gt_labels().tolist() == list(range(number))
+    item = data[2]
+    assert (item['img'].shape, item['img'].dtype) == ((28, 28, 3), np.uint8)
+    assert (item['img'][..., 0] == item['img'][..., 2]).all()
+
+
+def test_the_files_of_debian_s_package(packed, tmp_path, monkeypatch):
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN_FOLDER', packed)
+    data = FashionMNIST(data_prefix=str(tmp_path / 'data'), test_mode=True)
+    assert len(data) == 3
+    assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == sorted(fashion_mnist.FILES)
+
+
+@pytest.mark.parametrize('broken', [False, True])
+def test_files_that_are_nowhere_or_broken(packed, nowhere, tmp_path, broken):
+    folder = packed if broken else tmp_path / 'data'
+    if broken:
+        path = packed / 'train-images-idx3-ubyte.gz'
+        path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match=r'Fashion-MNIST: .*dataset-fashion-mnist.*set data_prefix'):
+        FashionMNIST(data_prefix=str(folder), test_mode=False)

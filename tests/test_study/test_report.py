@@ -1,0 +1,104 @@
+"""The report of made-up records: every number in it is one of theirs."""
+
+import pytest
+from test_plan import STUDY
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.study.plan import Study
+from mmrazor_bignas.study.records import read_records, write_record
+from mmrazor_bignas.study.report import write_report
+
+SCORE = 'accuracy/top1'
+
+
+@pytest.fixture(scope='module')
+def study():
+    return Study(STUDY)
+
+
+def made_up(study, shared_minus_alone: float) -> dict[str, dict]:
+    """Records of all runs; subnets are the better the later they come."""
+    level = {name: 80.0 + i for i, name in enumerate(study.subnets)}
+    records = {}
+    for run in study.runs().values():
+        if run.kind == 'supernet':
+            gap = shared_minus_alone - (0 if run.of == study.recipe else 1)
+            shared = {name: {SCORE: value + gap + run.seed / 10} for name, value in level.items()}
+            results = {'shared': shared}
+            if run.of == study.recipe:
+                results['uncalibrated'] = {name: {SCORE: 11.0} for name in level}
+        else:
+            value = level.get(run.of, 75.0)
+            results = {SCORE: value + run.seed / 10, 'flops': int(value * 1000), 'params': 1234}
+        records[run.name] = {
+            'run': run.name,
+            'kind': run.kind,
+            'of': run.of,
+            'seed': run.seed,
+            'config': str(run.config),
+            'commit': 'abcdef0123456789',
+            'changed': False,
+            'seconds': 60.0,
+            'side_by_side': 2,
+            'device': 'a processor',
+            'torch': '2.11',
+            'python': '3.11',
+            'log_digest': '00ff' * 16,
+            'log': [{'grad_norm': 1.5, 'step': 1}, {'grad_norm': 2.5, 'step': 2}],
+            'results': results,
+        }
+    return records
+
+
+def report_of(study, records, folder) -> str:
+    for record in records.values():
+        write_record(folder / 'records', record)
+    write_report(study, folder / 'records', folder / 'results.md')
+    return (folder / 'results.md').read_text()
+
+
+def test_a_study_that_supports_the_claim(study, tmp_path):
+    text = report_of(study, made_up(study, 0.5), tmp_path)
+    assert text.count(': met.') == 3
+    assert '38 of 38 runs are done' in text
+    assert '| max | 81,000 | 1,234 | 81.50 / 81.60 | 81.00 / 81.10 | +0.50 ± 0.07 |' in text
+    assert "statistics of the largest subnet's | 1.00 | 11.00 / 11.00 | 11.00 / 11.00 | 11.00 / 11.00 | -73.05" in text
+    assert '| sandwich | 2 | 2.00 | 2.50 |' in text
+    assert (tmp_path / study.name / 'shared_against_alone.png').stat().st_size > 10_000
+    assert (tmp_path / study.name / 'budgets.png').stat().st_size > 10_000
+
+
+def test_a_study_that_does_not(study, tmp_path):
+    records = made_up(study, -0.5)
+    shared = records[study.first]['results']['shared']
+    for name, opposite in zip(study.subnets, reversed(study.subnets), strict=True):
+        for seed in study.seeds:
+            value = records[f'{opposite}-seed{seed}']['results'][SCORE] - 0.5
+            records[f'sandwich-seed{seed}']['results']['shared'][name] = {SCORE: value}
+    assert shared['min'] != shared['max']
+    text = report_of(study, records, tmp_path)
+    assert text.count('NOT met') == 3
+    assert 'It is -1.00' in text
+
+
+def test_what_is_missing_is_named(study, tmp_path):
+    records = made_up(study, 0.0)
+    for name in ('bestup-seed1', 'min-seed0', 'min-seed1', 'efficientnet_small-seed0'):
+        del records[name]
+    text = report_of(study, records, tmp_path)
+    assert '34 of 38 runs are done' in text
+    assert 'Not done: min-seed0, efficientnet_small-seed0, bestup-seed1, min-seed1.' in text
+    assert '\n| min |' not in text
+
+
+def test_the_same_records_make_the_same_report(study, tmp_path):
+    records = made_up(study, 0.1)
+    assert report_of(study, records, tmp_path) == report_of(study, records, tmp_path)
+
+
+def test_no_record_and_one_that_is_broken(study, tmp_path):
+    with pytest.raises(InputError, match='has no records of runs'):
+        write_report(study, tmp_path, tmp_path / 'results.md')
+    (tmp_path / 'x.json').write_text('{"of": 1}')
+    with pytest.raises(InputError, match=r'x\.json: no record of a run'):
+        read_records(tmp_path)

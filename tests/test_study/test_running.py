@@ -1,0 +1,108 @@
+"""Runs with commands that take no time; the real ones are in a slow test."""
+
+import fcntl
+import time
+
+import pytest
+from test_plan import STUDY
+
+from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search_space import SubnetSpec
+from mmrazor_bignas.study import running
+from mmrazor_bignas.study.plan import Study
+from mmrazor_bignas.study.records import read_records
+from mmrazor_bignas.study.running import LOG, RunFailed, StudyRunner
+
+
+class QuickRunner(StudyRunner):
+    """Each run is a program of one line; those named in ``fails`` end with an error."""
+
+    fails: tuple[str, ...] = ()
+
+    def commands(self, run):
+        return [['-c', f'print("trained {run.name}"); raise SystemExit({3 if run.name in self.fails else 0})']]
+
+
+@pytest.fixture
+def runner(tmp_path, monkeypatch):
+    study = Study(STUDY)
+    searched = {name: study.space.smallest.to_dict() for name in study.searched}
+    monkeypatch.setattr(running, 'collect', lambda *_: {'subnets': searched})
+    return QuickRunner(study, tmp_path / 'work', tmp_path / 'records', tmp_path, jobs=2, threads=1)
+
+
+SOME = ['sandwich-seed0', 'min-seed0', 'bestup-seed0', 'searched_small-seed1']
+
+
+def test_runs_leave_records_and_what_they_need_comes_first(runner):
+    runner.run(SOME)
+    records = read_records(runner.records)
+    assert set(records) == set(SOME)
+    assert records['bestup-seed0']['commands'][0].startswith('python -c')
+    assert 'trained bestup-seed0' in (runner.work_dir / 'bestup-seed0' / LOG).read_text()
+    assert records['sandwich-seed0']['started'] <= records['bestup-seed0']['started']
+    yaml = runner.work_dir / 'subnets/searched_small.yaml'
+    assert SubnetSpec.from_yaml(yaml) == runner.study.space.smallest
+    assert len(runner.left()) == 38 - 4
+
+
+def test_a_finished_run_is_not_repeated(runner):
+    runner.run(SOME[:2])
+    before = read_records(runner.records)
+    runner.run(SOME[:3])
+    after = read_records(runner.records)
+    assert {name: after[name] for name in before} == before
+    assert (runner.work_dir / 'min-seed0' / LOG).read_text().count('\ntrained') == 1
+
+
+def test_a_run_that_fails_stops_only_those_that_need_it(runner):
+    runner.fails = ('sandwich-seed0',)
+    with pytest.raises(RunFailed, match=r'(?s)sandwich-seed0: python -c .* ended with 3; .*trained sandwich-seed0'):
+        runner.run(SOME)
+    assert set(read_records(runner.records)) == {'min-seed0'}
+    runner.fails = ()
+    runner.run(SOME)
+    assert set(read_records(runner.records)) == set(SOME)
+
+
+def test_nothing_begins_after_the_time_is_up(runner):
+    runner.run(SOME, until=time.monotonic() - 1)
+    assert not read_records(runner.records)
+
+
+def test_a_record_of_another_config_is_refused(runner):
+    runner.run(['min-seed0'])
+    path = runner.records / 'min-seed0.json'
+    path.write_text(path.read_text().replace('"config_digest": "', '"config_digest": "0'))
+    with pytest.raises(InputError, match=r'min-seed0\.json is of another config than .*alone\.py is now'):
+        runner.run(SOME)
+
+
+def test_an_unknown_run_and_a_second_process(runner):
+    with pytest.raises(InputError, match="no run 'nothing'"):
+        runner.run(['nothing'])
+    runner.work_dir.mkdir()
+    with open(runner.work_dir / 'lock', 'w') as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(InputError, match='another process is at this study'):
+            runner.run(SOME)
+
+
+def test_the_commands_of_each_kind_of_run(tmp_path):
+    study = Study(STUDY)
+    runner = StudyRunner(study, tmp_path, tmp_path / 'records', tmp_path, jobs=2, threads=1)
+    runs = study.runs()
+    train, small, medium, evaluate, uncalibrated = runner.commands(runs[study.first])
+    assert train[0] == small[0] == medium[0] == 'tools/train.py'
+    assert 'val_cfg.constraints.flops=(0,500000)' in small
+    assert str(tmp_path / 'sandwich-seed0/epoch_6.pth') in evaluate
+    assert uncalibrated[-3:-1] == ['--statistics-of-largest', '--out']
+    assert len([word for word in evaluate if word.endswith('.yaml')]) == 8
+    train, evaluate = runner.commands(runs['uniform-seed1'])
+    assert train[1].endswith('uniform.py')
+    assert str(tmp_path / 'uniform-seed1/epoch_9.pth') in evaluate
+    (alone,) = runner.commands(runs['random_small_1-seed1'])
+    assert f'algorithm.mutable_cfg={tmp_path / "subnets/random_small_1.yaml"}' in alone
+    assert 'randomness.seed=1' in alone
+    (baseline,) = runner.commands(runs['efficientnet_medium-seed0'])
+    assert 'algorithm.backbone.width=0.3' in baseline

@@ -1,0 +1,85 @@
+"""Many trainings whose results are compared: run what has no record yet, or write the report of what there is.
+
+python tools/study.py run STUDY.yaml [--hours H] [--jobs N] [--only RUN ...] [--list]
+python tools/study.py report STUDY.yaml --records DIR --out FILE.md
+python tools/study.py evaluate CONFIG CHECKPOINT SUBNET.yaml ... --out FILE.json [--statistics-of-largest]
+"""
+
+import argparse
+import json
+import os
+import time
+from pathlib import Path
+
+import torch
+
+from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.runner import add_cfg_options, load_config
+from mmrazor_bignas.study.evaluation import evaluate_subnets
+from mmrazor_bignas.study.plan import Study
+from mmrazor_bignas.study.report import write_report
+from mmrazor_bignas.study.running import StudyRunner
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog='study.py', description='Run a study, or write its report.')
+    commands = parser.add_subparsers(dest='command', required=True)
+    run = commands.add_parser('run', help='do the runs that have no record yet; what was interrupted goes on')
+    run.add_argument('study', help="the study's YAML file")
+    run.add_argument('--work-dir', type=Path, help='of the trainings; default: work_dirs/<name of the study>')
+    run.add_argument('--records', type=Path, help='results of finished runs; default: records in the work dir')
+    run.add_argument('--jobs', type=int, help='runs side by side; default: one per CPU core, or 1 with a GPU')
+    run.add_argument('--hours', type=float, default=float('inf'), help='begin no run after so many hours')
+    run.add_argument('--only', nargs='+', default=[], metavar='RUN', help='names of runs')
+    run.add_argument('--list', action='store_true', help='print what is left, and end')
+    report = commands.add_parser('report', help='write tables and plots of what there is')
+    report.add_argument('study', help="the study's YAML file")
+    report.add_argument('--records', type=Path, help='default: records in the work dir')
+    report.add_argument('--out', type=Path, required=True, help='a Markdown file; plots go beside it')
+    evaluate = commands.add_parser('evaluate', help='test subnets of one supernet')
+    evaluate.add_argument('config', help='config of a subnet')
+    evaluate.add_argument('checkpoint', help="the supernet's")
+    evaluate.add_argument('subnets', nargs='+', metavar='SUBNET.yaml')
+    evaluate.add_argument('--out', type=Path, required=True, help='write metrics, FLOPs and params to this JSON file')
+    evaluate.add_argument(
+        '--statistics-of-largest',
+        action='store_true',
+        help='calibrate the largest subnet alone, and use its statistics',
+    )
+    add_cfg_options(evaluate)
+    return parser
+
+
+def main(args: argparse.Namespace) -> None:
+    if args.command == 'evaluate':
+        cfg = load_config(args.config, args.cfg_options)
+        subnets = {Path(path).stem: path for path in args.subnets}
+        found = evaluate_subnets(cfg, args.checkpoint, subnets, calibrate=not args.statistics_of_largest)
+        args.out.write_text(json.dumps(found, indent=1) + '\n')
+        for name, result in found.items():
+            print(f'{name:24}{result["flops"]:12,}{result["params"]:12,}{result["accuracy/top1"]:10.2f}')
+        return
+    study = Study(args.study)
+    work_dir = Path('work_dirs') / study.name
+    if args.command == 'report':
+        write_report(study, args.records or work_dir / 'records', args.out)
+        return
+    work_dir = args.work_dir or work_dir
+    cores = len(os.sched_getaffinity(0))
+    jobs = args.jobs or (1 if torch.cuda.is_available() else cores)
+    runner = StudyRunner(study, work_dir, args.records or work_dir / 'records', ROOT, jobs, max(1, cores // jobs))
+    if args.list:
+        for run in runner.left():
+            print(run.name)
+        return
+    runner.run(args.only, time.monotonic() + 3600 * args.hours)
+    left = len(runner.left())
+    print(
+        f'{left} runs are left' if left else f'all runs are done; python tools/study.py report {args.study} --out ...'
+    )
+
+
+if __name__ == '__main__':
+    run_tool(main, build_parser())
