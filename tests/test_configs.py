@@ -3,6 +3,7 @@
 import re
 import shlex
 
+import numpy as np
 import parity
 import pytest
 import torch
@@ -13,6 +14,7 @@ from mmengine.registry import DATASETS, init_default_scope
 from mmengine.runner import Runner
 from tiny_imagenet import BIGNAS, SEARCH, SUBNET, SUPERNET
 
+from mmrazor_bignas.datasets import FashionMNIST
 from mmrazor_bignas.engine.runner import NASRunner, load_config
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space import SearchSpace, estimate, resolve
@@ -23,8 +25,8 @@ YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob(
 
 def test_the_configs_are_where_the_commands_expect_them():
     assert {SUPERNET, SEARCH, SUBNET} <= set(CONFIGS)
-    assert len(CONFIGS) == 12
-    assert len(YAMLS) == 7
+    assert len(CONFIGS) == 12 + 12
+    assert len(YAMLS) == 7 + 1
 
 
 @pytest.mark.parametrize('path', CONFIGS + YAMLS)
@@ -48,16 +50,22 @@ def test_every_component_accepts_its_keys(path, tmp_path, monkeypatch):
     if 'imagenet' in cfg.pretty_text:
         monkeypatch.setattr('mmrazor_bignas.engine.batches.build_dataset', fake_dataset)
         monkeypatch.setattr('mmrazor_bignas.engine.train_batches.build_dataset', fake_dataset)
+    monkeypatch.setattr(FashionMNIST, 'load_data_list', fake_clothes)
     runner = NASRunner.from_cfg(cfg)
     built = 0
     for key in ('train', 'val', 'test'):
         if getattr(runner, f'_{key}_loop') is not None:
             assert getattr(runner, f'{key}_loop') is not None
             built += 1
-    assert built == (2 if 'supernet' in path else 1)
+    assert built == (2 if 'train_cfg' in cfg else 1)
     if 'train_cfg' in cfg:
         runner.optim_wrapper = runner.build_optim_wrapper(runner.optim_wrapper)
         assert len(runner.build_param_scheduler(runner.param_schedulers)) == 2
+
+
+def fake_clothes(self):
+    """Twenty images for each class."""
+    return [{'img': np.zeros((28, 28), np.uint8), 'gt_label': np.array(i % 10)} for i in range(200)]
 
 
 def fake_dataset(cfg):
