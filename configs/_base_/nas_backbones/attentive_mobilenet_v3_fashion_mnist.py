@@ -1,4 +1,5 @@
-# A search space for 28 x 28 images: 1,327,104 subnets of 0.14 to 2.95 million multiply-adds.
+# A small search space for 28 x 28 images, which it reduces. 24,576 subnets of 0.28 to 1.65
+# million multiply-adds.
 algorithm = dict(
     architecture=dict(
         type='mmrazor_bignas.SearchableImageClassifier',
@@ -8,12 +9,12 @@ algorithm = dict(
             drop_path_rate=0.1,
             drop_path_stages=2,
             search_space=dict(
-                resolution=[16, 20, 24, 28],
-                stem=[8, 16],
+                resolution=[16, 18, 20],
+                stem=[16],
                 stages=[
                     dict(
                         name='mb1',
-                        width=[8, 16],
+                        width=[16],
                         depth=[1, 2],
                         kernel_size=[3, 5],
                         expand_ratio=[1],
@@ -25,22 +26,22 @@ algorithm = dict(
                         width=[16, 24],
                         depth=[1, 2],
                         kernel_size=[3, 5],
-                        expand_ratio=[2, 3, 4],
+                        expand_ratio=[3, 4],
                         stride=2,
                         se=False,
                     ),
                     dict(
                         name='mb3',
-                        width=[24, 32, 40],
+                        width=[32, 40],
                         depth=[1, 2],
                         kernel_size=[3, 5],
-                        expand_ratio=[2, 3, 4],
+                        expand_ratio=[3, 4],
                         stride=2,
                         se=True,
                     ),
                     dict(
                         name='mb4',
-                        width=[40, 48, 64],
+                        width=[48, 64],
                         depth=[1, 2],
                         kernel_size=[3],
                         expand_ratio=[3, 4],
@@ -48,7 +49,7 @@ algorithm = dict(
                         se=True,
                     ),
                 ],
-                head=[96, 128],
+                head=[128],
             ),
         ),
         head=dict(

@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs128_sgd_6e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_15e.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -15,7 +15,7 @@ algorithm = dict(
 )
 
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=0,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -31,4 +31,4 @@ val_dataloader = dict(
 )
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict()
-default_hooks = dict(logger=dict(interval=130), checkpoint=dict(interval=1, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=260), checkpoint=dict(interval=1, max_keep_ckpts=1))

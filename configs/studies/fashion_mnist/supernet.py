@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs128_sgd_6e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_15e.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -13,7 +13,7 @@ algorithm = dict(
 )
 
 train_dataloader = dict(
-    batch_size=128,
+    batch_size=64,
     num_workers=0,
     drop_last=True,
     sampler=dict(type='DefaultSampler', shuffle=True),
@@ -25,7 +25,7 @@ val_evaluator = {{_base_._evaluator}}
 val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
-    calibrate_dataloader=dict(batch_size=128, num_workers=0, dataset={{_base_._train_set}}),
+    calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
     calibrate_sample_num=4096,
 )
-default_hooks = dict(logger=dict(interval=130), checkpoint=dict(interval=1, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=260), checkpoint=dict(interval=1, max_keep_ckpts=1))
