@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from tempfile import gettempdir
 from types import MappingProxyType
@@ -17,7 +17,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from mmrazor_bignas.engine.batch_cache import BatchCache
 from mmrazor_bignas.engine.datasets import build_dataset
-from mmrazor_bignas.engine.randomness import seeded
+from mmrazor_bignas.engine.randomness import kept_generators, seed_cpu
 from mmrazor_bignas.engine.signals import outlive_signals
 from mmrazor_bignas.errors import InputError
 
@@ -40,9 +40,17 @@ class SeededDataset(Dataset):
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict:
         """An item, by its index or by (epoch, index): each epoch augments anew."""
-        *epoch, index = key if isinstance(key, tuple) else (key,)
-        with seeded(self.seed, *epoch, index):
-            return self.dataset[index]
+        return self.__getitems__([key])[0]
+
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[dict]:
+        """The items of a batch, which torch's data loader asks for at once."""
+        items = []
+        with kept_generators():
+            for key in keys:
+                *epoch, index = key if isinstance(key, tuple) else (key,)
+                seed_cpu(self.seed, *epoch, index)
+                items.append(self.dataset[index])
+        return items
 
     def __len__(self) -> int:
         return len(self.dataset)

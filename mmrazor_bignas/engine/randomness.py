@@ -12,14 +12,13 @@ import torch
 
 def seed_generators(*place: object) -> None:
     """Seed the generators of Python, numpy and torch (every device) with a place, e.g. (seed, step, rank)."""
-    torch.manual_seed(_seed_cpu(place))
+    torch.manual_seed(seed_cpu(*place))
 
 
 @contextmanager
-def seeded(*place: object) -> Iterator[None]:
-    """Draw on the CPU as :func:`seed_generators` says; outside, its generators are left as they were."""
+def kept_generators() -> Iterator[None]:
+    """Within, draws on the CPU may be seeded (:func:`seed_cpu`); outside, its generators are left as they were."""
     states = random.getstate(), np.random.get_state(), torch.get_rng_state()
-    _seed_cpu(place)
     try:
         yield
     finally:
@@ -28,7 +27,8 @@ def seeded(*place: object) -> Iterator[None]:
         torch.set_rng_state(states[2])
 
 
-def _seed_cpu(place: tuple) -> int:
+def seed_cpu(*place: object) -> int:
+    """Seed the CPU's generators of Python, numpy and torch with a place; the number they were given."""
     seed = random.Random('/'.join(map(str, place))).getrandbits(32)
     random.seed(seed)
     np.random.seed(seed)

@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from mmrazor_bignas.datasets import RandomResizedCrop, ResizeEdge
 from mmrazor_bignas.datasets.resizing import resize
-from mmrazor_bignas.engine.randomness import seeded
+from mmrazor_bignas.engine.randomness import kept_generators, seed_cpu
 from mmrazor_bignas.errors import InputError
 
 IMAGE = np.random.RandomState(0).randint(0, 256, (90, 120, 3), dtype=np.uint8)
@@ -71,7 +71,8 @@ def test_crops_are_mmclss(shape, words):
     for seed in range(20):
         made, rest = [], []
         for transform in (ours, theirs):
-            with seeded(seed):
+            with kept_generators():
+                seed_cpu(seed)
                 made.append(transform({'img': image, 'gt_label': 3}))
                 rest.append(np.random.random())
         assert rest[0] == rest[1]
@@ -109,9 +110,11 @@ def test_configs_build_them():
 def test_they_travel_to_workers(make):
     transform = make()
     copy = pickle.loads(pickle.dumps(transform))
-    with seeded(0):
+    with kept_generators():
+        seed_cpu(0)
         expected = transform({'img': IMAGE})['img']
-    with seeded(0):
+    with kept_generators():
+        seed_cpu(0)
         assert (copy({'img': IMAGE})['img'] == expected).all()
     assert 'interpolation=bicubic' in repr(copy)
 

@@ -191,7 +191,8 @@ CLIPS = [None, dict(CLIP), {'type': 'norm', 'max_norm': 0.5}]
 
 @pytest.mark.parametrize('clip', CLIPS)
 @pytest.mark.parametrize('wrapper', WRAPPERS)
-def test_the_norm_is_of_the_summed_gradients_as_they_were_before_scaling_and_clipping(wrapper, clip):
+def test_the_norm_is_of_the_summed_gradients_as_they_were_before_scaling_and_clipping(wrapper, clip, monkeypatch):
+    monkeypatch.setattr(MessageHub, 'update_scalar', None)  # mmengine's own way to tell it, which waits for a GPU
     weights = [torch.nn.Parameter(torch.ones(2)), torch.nn.Parameter(torch.ones(1)), torch.nn.Parameter(torch.ones(1))]
     wrapper = wrapper(torch.optim.SGD(weights, lr=1.0), clip_grad=clip and dict(clip))
     add_gradient(wrapper, weights[0].sum())
@@ -199,7 +200,6 @@ def test_the_norm_is_of_the_summed_gradients_as_they_were_before_scaling_and_cli
     assert wrapper.grad_norm.item() == 3.0  # of 2, 2 and 1; the third has no gradient
     step = {None: 2.0, 'value': 0.5, 'norm': 1 / 3}[clip and clip['type']]
     torch.testing.assert_close(weights[0].detach(), torch.full((2,), 1 - step))
-    assert 'train/grad_norm' not in wrapper.message_hub.log_scalars  # mmengine's own, which waits
 
 
 @pytest.mark.parametrize('wrapper', WRAPPERS)
