@@ -95,12 +95,12 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     train, small, medium, evaluate, uncalibrated = runner.commands(runs[study.first])
     assert train[0] == small[0] == medium[0] == 'tools/train.py'
     assert 'val_cfg.constraints.flops=(0,500000)' in small
-    assert str(tmp_path / 'sandwich-seed0/epoch_15.pth') in evaluate
+    assert str(tmp_path / 'sandwich-seed0/epoch_8.pth') in evaluate
     assert uncalibrated[-3:-1] == ['--statistics-of-largest', '--out']
     assert len([word for word in evaluate if word.endswith('.yaml')]) == 8
     train, evaluate = runner.commands(runs['uniform-seed1'])
     assert train[1].endswith('uniform.py')
-    assert str(tmp_path / 'uniform-seed1/epoch_17.pth') in evaluate
+    assert str(tmp_path / 'uniform-seed1/epoch_9.pth') in evaluate
     (alone,) = runner.commands(runs['random_small_1-seed1'])
     assert f'algorithm.mutable_cfg={tmp_path / "subnets/random_small_1.yaml"}' in alone
     assert 'randomness.seed=1' in alone

@@ -1,4 +1,4 @@
-# python tools/train.py configs/studies/fashion_mnist/search.py --checkpoint work_dirs/fashion_mnist/supernet/epoch_15.pth --work-dir work_dirs/fashion_mnist/search
+# python tools/train.py configs/studies/fashion_mnist/search.py --checkpoint work_dirs/fashion_mnist/supernet/epoch_8.pth --work-dir work_dirs/fashion_mnist/search
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',

@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs64_sgd_15e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_8e.py',
     '../../_base_/default_runtime.py',
 ]
 
