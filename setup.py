@@ -35,6 +35,7 @@ setup(
     ],
     extras_require={
         'demo': ['scikit-learn>=1.4', 'matplotlib>=3.8'],
+        'study': ['scipy>=1.11', 'matplotlib>=3.8'],
         'tensorboard': ['tensorboard>=2.12'],
         'search': ['pymoo>=0.6.1.5', 'scikit-learn>=1.4'],
     },

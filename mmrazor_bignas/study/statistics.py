@@ -6,10 +6,24 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-from scipy import stats
+
+from mmrazor_bignas.errors import InputError
 
 CONFIDENCE = 0.95
 RESAMPLES = 4000
+
+
+def scipy_stats():
+    """Scipy's statistics.
+
+    Raises:
+        InputError: scipy is not installed.
+    """
+    try:
+        from scipy import stats
+    except ImportError as error:
+        raise InputError('the report of a study needs scipy: pip install mmrazor_bignas[study]') from error
+    return stats
 
 
 def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
@@ -28,7 +42,7 @@ def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     """Mean and the ends of its confidence interval (Student's t) over independent values, two or more."""
     mean, error = mean_and_error(values)
-    half = error * stats.t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
+    half = error * scipy_stats().t.ppf((1 + CONFIDENCE) / 2, len(values) - 1)
     return mean, mean - half, mean + half
 
 
@@ -44,11 +58,12 @@ def kendall_tau(a: Sequence[float], b: Sequence[float], seed: int = 0) -> tuple[
         nan where a ranking has one value only.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
+    kendall = scipy_stats().kendalltau
     rng = np.random.default_rng(seed)
     taus = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(len(a), size=len(a))
         if len(set(a[drawn])) > 1 and len(set(b[drawn])) > 1:
-            taus.append(stats.kendalltau(a[drawn], b[drawn]).statistic)
+            taus.append(kendall(a[drawn], b[drawn]).statistic)
     low, high = np.quantile(taus, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if taus else (math.nan, math.nan)
-    return float(stats.kendalltau(a, b).statistic), float(low), float(high)
+    return float(kendall(a, b).statistic), float(low), float(high)
