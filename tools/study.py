@@ -15,6 +15,8 @@ import torch
 
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
+from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.study.evaluation import evaluate_subnets
 from mmrazor_bignas.study.plan import Study
 from mmrazor_bignas.study.report import write_report
@@ -54,31 +56,45 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     if args.command == 'evaluate':
-        cfg = load_config(args.config, args.cfg_options)
-        subnets = {Path(path).stem: path for path in args.subnets}
-        found = evaluate_subnets(cfg, args.checkpoint, subnets, calibrate=not args.statistics_of_largest)
-        args.out.write_text(json.dumps(found, indent=1) + '\n')
-        for name, result in found.items():
-            print(f'{name:24}{result["flops"]:12,}{result["params"]:12,}{result["accuracy/top1"]:10.2f}')
+        evaluate(args)
         return
+    # Records and commands name files from the repository root, wherever this was started.
+    for name in ('study', 'work_dir', 'records', 'out'):
+        if getattr(args, name, None) is not None:
+            setattr(args, name, Path(os.path.relpath(getattr(args, name), ROOT)))
+    os.chdir(ROOT)
     study = Study(args.study)
-    work_dir = Path('work_dirs') / study.name
+    work_dir = getattr(args, 'work_dir', None) or Path('work_dirs') / study.name
+    records = args.records or work_dir / 'records'
     if args.command == 'report':
-        write_report(study, args.records or work_dir / 'records', args.out)
+        write_report(study, records, args.out)
+        print(args.out)
         return
-    work_dir = args.work_dir or work_dir
     cores = len(os.sched_getaffinity(0))
-    jobs = args.jobs or (1 if torch.cuda.is_available() else cores)
-    runner = StudyRunner(study, work_dir, args.records or work_dir / 'records', ROOT, jobs, max(1, cores // jobs))
+    jobs = args.jobs if args.jobs is not None else 1 if torch.cuda.is_available() else cores
+    if jobs < 1:
+        raise InputError(f'--jobs is {jobs}; expected 1 or more')
+    runner = StudyRunner(study, work_dir, records, ROOT, jobs, max(1, cores // jobs))
     if args.list:
         for run in runner.left():
             print(run.name)
         return
     runner.run(args.only, time.monotonic() + 3600 * args.hours)
     left = len(runner.left())
-    print(
-        f'{left} runs are left' if left else f'all runs are done; python tools/study.py report {args.study} --out ...'
-    )
+    print(f'{left} runs are left' if left else 'all runs are done: python tools/study.py report --help')
+
+
+def evaluate(args: argparse.Namespace) -> None:
+    """Test subnets, print what they score, and write it to a file."""
+    cfg = load_config(args.config, args.cfg_options)
+    if 'test_cfg' not in cfg:
+        raise InputError(f'{args.config}: has no test_cfg; evaluate needs the config of a subnet')
+    subnets = {Path(path).stem: path for path in args.subnets}
+    found = evaluate_subnets(cfg, args.checkpoint, subnets, args.statistics_of_largest)
+    write_atomically(args.out, lambda file: file.write(json.dumps(found, indent=1).encode()))
+    for name, result in found.items():
+        scores = '  '.join(f'{key} {value:.4f}' for key, value in result.items() if key not in ('flops', 'params'))
+        print(f'{name:24}{result["flops"]:12,} FLOPs {result["params"]:12,} params  {scores}')
 
 
 if __name__ == '__main__':

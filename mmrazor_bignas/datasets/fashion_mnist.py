@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import gzip
 import shutil
 import warnings
@@ -39,9 +40,10 @@ class FashionMNIST(MMClsFashionMNIST):
         folder = Path(self.data_prefix['root'])
         if is_main_process() and not self._check_exists():
             try:
-                found = [unpack(folder, source) for source in (folder, DEBIAN_FOLDER)]
-                if not any(found):
-                    self._download()
+                folder.mkdir(parents=True, exist_ok=True)
+                with open(folder / '.lock', 'w') as lock:  # of another training
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                    self._find(folder)
             except (OSError, EOFError, RuntimeError) as error:
                 raise InputError(
                     f"Fashion-MNIST: {folder} has not the files {', '.join(FILES)}, Debian's package "
@@ -53,6 +55,13 @@ class FashionMNIST(MMClsFashionMNIST):
             warnings.filterwarnings('ignore', message='The given NumPy array is not writable')  # nothing writes to it
             return super().load_data_list()
 
+    def _find(self, folder: Path) -> None:
+        if self._check_exists() or any(unpack(folder, source) for source in (folder, DEBIAN_FOLDER)):
+            return
+        if not self.download:
+            raise RuntimeError('download is False')
+        self._download()
+
     def get_data_info(self, idx: int) -> dict:
         """One item, its image repeated in three channels."""
         info = super().get_data_info(idx)
@@ -63,7 +72,6 @@ def unpack(folder: Path, source: Path) -> bool:
     """Whether ``source`` has the four packed files; they are unpacked into ``folder``."""
     if not all((source / f'{name}.gz').exists() for name in FILES):
         return False
-    folder.mkdir(parents=True, exist_ok=True)
     for name in FILES:
         part = folder / f'{name}.part'  # a killed run leaves no file that looks whole
         with gzip.open(source / f'{name}.gz') as packed, part.open('wb') as file:

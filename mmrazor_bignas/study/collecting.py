@@ -10,13 +10,12 @@ import torch
 from mmengine.registry import init_default_scope
 from torch.utils.flop_counter import FlopCounterMode
 
+from mmrazor_bignas.engine.learning_curve import read_training_log
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search import read_history
 from mmrazor_bignas.search_space import SubnetSpec
-from mmrazor_bignas.search_space.cost_table import CostTable
 from mmrazor_bignas.study.plan import Run, Study
-from mmrazor_bignas.study.records import logged
 
 SCORE = 'accuracy/top1'
 SIDE = 28  # pixels of the images that a baseline sees
@@ -36,13 +35,12 @@ def collect(study: Study, run: Run, work_dir: Path) -> dict:
                 for name, path in _searches(study, work_dir).items()
             }
         return found
-    lines, _ = logged(work_dir)
-    scores = [line[SCORE] for line in lines if SCORE in line]
+    score = read_training_log(work_dir).val[-1][SCORE]
     if run.kind == 'alone':
+        (found,) = _read(work_dir / 'alone.json').values()
         subnet = SubnetSpec.from_yaml(work_dir.parent / 'subnets' / f'{run.of}.yaml')
-        cost = CostTable(study.space, study.num_classes)(subnet)
-        return {SCORE: scores[-1], 'flops': cost.flops, 'params': cost.params}
-    return {SCORE: scores[-1], **count(run)}
+        return {**found, 'with_running_statistics': score, 'subnet': subnet.to_dict()}
+    return {SCORE: score, **count(run)}
 
 
 def found_subnets(study: Study, run: Run, work_dir: Path) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import cycle
 from pathlib import Path
 
 from mmrazor_bignas.engine.plots import load_pyplot, save_figure
@@ -30,7 +31,7 @@ def draw_budgets(path: Path, points: Mapping[str, Sequence[tuple[int, Sequence[f
     """Accuracy against FLOPs, a colour for every kind of network, a dot for every seed."""
     pyplot = load_pyplot()
     figure, axes = pyplot.subplots(figsize=(7, 4.5), layout='constrained')
-    for (title, found), marker in zip(points.items(), 'oDsv^P', strict=False):
+    for (title, found), marker in zip(points.items(), cycle('oDsv^P'), strict=False):
         flops = [flops / 1e6 for flops, values in found for _ in values]
         axes.scatter(flops, [value for _, values in found for value in values], label=title, marker=marker, alpha=0.8)
     axes.set(xlabel='FLOPs (million multiply-adds)', ylabel='top-1 %')

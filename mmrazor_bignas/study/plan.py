@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from hashlib import sha256
 from pathlib import Path
 from random import Random
@@ -15,7 +17,18 @@ from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 from mmrazor_bignas.search_space.cost_table import CostTable
 
-KEYS = ('name', 'seeds', 'budgets', 'random', 'search', 'evaluate', 'alone', 'supernets', 'baselines')
+KEYS = (
+    'name',
+    'seeds',
+    'budgets',
+    'random',
+    'search',
+    'evaluate',
+    'alone',
+    'supernets',
+    'baselines',
+    'about_baselines',
+)
 RANDOM_FROM = 0.9  # of a budget
 MOST_DRAWS = 100_000
 
@@ -30,6 +43,7 @@ class Run:
         config: The training's config.
         of: What is trained: a recipe, a subnet's name, or a baseline's name and budget.
         seed: Of everything drawn.
+        digest: SHA-256 of all that the results depend on but the code: configs, overrides, subnets.
         options: Overrides of the config's keys.
         needs: Names of runs whose records it reads.
     """
@@ -39,6 +53,7 @@ class Run:
     config: Path
     of: str
     seed: int
+    digest: str
     options: Mapping[str, object] = field(default_factory=dict)
     needs: tuple[str, ...] = ()
 
@@ -46,12 +61,6 @@ class Run:
     def epochs(self) -> int:
         """Epochs of the training."""
         return load_config(str(self.config)).train_cfg.max_epochs
-
-    @property
-    def digest(self) -> str:
-        """SHA-256 of all keys of the config, and of the overrides."""
-        text = load_config(str(self.config), {**self.options, 'randomness.seed': self.seed}).pretty_text
-        return sha256(text.encode()).hexdigest()
 
 
 class Study:
@@ -74,6 +83,7 @@ class Study:
             raise InputError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
         if not isinstance(content, Mapping) or set(content) != set(KEYS):
             raise InputError(f'{path}: expected a mapping with exactly the keys {list(KEYS)}')
+        check(content, str(path))
         self.name: str = content['name']
         self.seeds: list[int] = content['seeds']
         self.budgets: dict[str, float] = content['budgets']
@@ -81,6 +91,7 @@ class Study:
         self.search, self.evaluate, self.alone = (self._config(content[key]) for key in ('search', 'evaluate', 'alone'))
         self.supernets = {name: self._config(config) for name, config in content['supernets'].items()}
         self.baselines: dict[str, dict] = content['baselines']
+        self.about_baselines: str = content['about_baselines']
         cfg = load_config(str(self.evaluate))
         # In a supernet too the largest subnet alone is regularised (arXiv:2003.11142, section 3.1).
         self.regularisation = {
@@ -111,6 +122,7 @@ class Study:
         """Names of the subnets that are found by search, one for each budget."""
         return [f'searched_{budget}' for budget in self.budgets]
 
+    @cached_property
     def fixed_subnets(self) -> dict[str, SubnetSpec]:
         """Smallest, largest and random subnets; a function of the file alone.
 
@@ -135,26 +147,66 @@ class Study:
     @property
     def subnets(self) -> list[str]:
         """Names of all subnets that are compared."""
-        return [*self.fixed_subnets(), *self.searched]
+        return [*self.fixed_subnets, *self.searched]
 
+    @cached_property
     def runs(self) -> dict[str, Run]:
         """All runs in the order in which they are begun, by name."""
-        first, runs = self.first, []
+        first, fixed = self.first, {name: subnet.to_dict() for name, subnet in self.fixed_subnets.items()}
+        runs = []
+
+        def add(of: str, seed: int, kind: str, config: Path, options: Mapping, needs: bool, *more: object) -> None:
+            name, options = run_name(of, seed), {**options, 'randomness.seed': seed}
+            digest = digest_of(load_config(str(config), options).pretty_text, *more)
+            needs_first = (first,) if needs and name != first else ()
+            runs.append(Run(name, kind, config, of, seed, digest, options, needs_first))
+
+        evaluated = load_config(str(self.evaluate)).pretty_text
+        searched = (load_config(str(self.search)).pretty_text, self.budgets)
         for seed in self.seeds:
             for recipe, config in self.supernets.items():
-                name = run_name(recipe, seed)
-                options = {'algorithm.sampler.seed': seed}
-                runs.append(Run(name, 'supernet', config, recipe, seed, options, () if name == first else (first,)))
+                add(
+                    recipe, seed, 'supernet', config, {'algorithm.sampler.seed': seed}, True, evaluated, fixed, searched
+                )
             for subnet in self.subnets:
-                needs = (first,) if subnet in self.searched else ()
                 options = self.regularisation if subnet == 'max' else {}
-                runs.append(Run(run_name(subnet, seed), 'alone', self.alone, subnet, seed, options, needs))
+                known = fixed.get(subnet, searched)  # what a search finds is in the record
+                add(subnet, seed, 'alone', self.alone, options, subnet in self.searched, evaluated, known)
             for baseline, how in self.baselines.items():
                 for budget in self.budgets:
-                    of = f'{baseline}_{budget}'
-                    config = self._config(how['config'])
-                    runs.append(Run(run_name(of, seed), 'baseline', config, of, seed, how[budget]))
+                    add(f'{baseline}_{budget}', seed, 'baseline', self._config(how['config']), how[budget], False)
         return {run.name: run for run in runs}
+
+
+def digest_of(*parts: object) -> str:
+    """SHA-256 of texts and of what JSON can write."""
+    return sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def check(content: Mapping, path: str) -> None:
+    """What a study's file says has the right form.
+
+    Raises:
+        InputError: Names the key, and what was expected.
+    """
+    seeds, budgets, random = content['seeds'], content['budgets'], content['random']
+    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
+        raise InputError(f'{path}: seeds is {seeds!r}; expected a list of one integer or more')
+    if not isinstance(budgets, Mapping) or any(
+        type(flops) not in (int, float) or flops <= 0 for flops in budgets.values()
+    ):
+        raise InputError(f'{path}: budgets is {budgets!r}; expected names with numbers of FLOPs')
+    if not isinstance(random, Mapping) or set(random) != {'per_budget', 'seed'}:
+        raise InputError(f'{path}: random is {random!r}; expected per_budget and seed')
+    if not isinstance(content['supernets'], Mapping) or not content['supernets']:
+        raise InputError(
+            f'{path}: supernets is {content["supernets"]!r}; expected names with configs, the recipe first'
+        )
+    for name, how in content['baselines'].items():
+        if not isinstance(how, Mapping) or set(how) != {'config', *budgets}:
+            raise InputError(
+                f'{path}: baselines.{name} has {how!r}; expected config, and overrides for {list(budgets)}'
+            )
 
 
 def run_name(of: str, seed: int) -> str:

@@ -13,6 +13,7 @@ import torch
 
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.study.plan import Run
 
 
 def read_records(folder: str | Path) -> dict[str, dict]:
@@ -28,6 +29,29 @@ def read_records(folder: str | Path) -> dict[str, dict]:
             records[record['run']] = record
         except (ValueError, KeyError, TypeError) as error:
             raise InputError(f'{path}: no record of a run; remove it, and the run is repeated') from error
+    return records
+
+
+def records_of(folder: str | Path, runs: Mapping[str, Run]) -> dict[str, dict]:
+    """The records of a study's runs; those of runs that it has not are left out.
+
+    Raises:
+        InputError: A record is of other configs or subnets than its run has now, or a file is no record.
+    """
+    records = {name: record for name, record in read_records(folder).items() if name in runs}
+    for name, record in records.items():
+        if record['digest'] != runs[name].digest:
+            raise InputError(
+                f'{Path(folder) / name}.json is of another config, or of other subnets, than {runs[name].config} has '
+                'now; remove it to repeat the run, or name another folder with --records'
+            )
+    first = next((record['results']['subnets'] for record in records.values() if 'subnets' in record['results']), {})
+    for name, record in records.items():
+        found = first.get(record['of'])
+        if record['kind'] == 'alone' and found not in (None, record['results']['subnet']):
+            raise InputError(
+                f'{Path(folder) / name}.json is of another subnet than the search found; remove it to repeat the run'
+            )
     return records
 
 
@@ -65,20 +89,9 @@ def cpu_name() -> str:
     return f'{name}, {torch.backends.cpu.get_cpu_capability()}'
 
 
-def digest(*files: Path) -> str:
-    """SHA-256 of files, one after the other."""
+def logs_digest(work_dir: Path) -> str:
+    """SHA-256 of the log files of a training, one after the other."""
     content = sha256()
-    for file in files:
+    for file in sorted(work_dir.glob('*/*.log')):
         content.update(file.read_bytes())
     return content.hexdigest()
-
-
-def logged(work_dir: Path) -> tuple[list[dict], str]:
-    """What a training logged, in all its starts, and the digest of its log files.
-
-    Returns:
-        Lines of mmengine's ``scalars.json``: losses and learning rate every few iterations, metrics of validations.
-    """
-    files = sorted(work_dir.glob('*/vis_data/scalars.json'))
-    lines = [json.loads(line) for file in files for line in file.read_text().splitlines()]
-    return lines, digest(*sorted(work_dir.glob('*/*.log')))

@@ -13,17 +13,17 @@ from mmrazor_bignas.study.collecting import SCORE
 from mmrazor_bignas.study.compute import training_flops
 from mmrazor_bignas.study.figures import draw_budgets, draw_rankings
 from mmrazor_bignas.study.plan import Study, run_name
-from mmrazor_bignas.study.records import read_records
+from mmrazor_bignas.study.records import records_of
 from mmrazor_bignas.study.statistics import CONFIDENCE, difference, kendall_tau, mean_and_error, mean_interval
 
 WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
 TITLES = {
     'no_distillation': 'every subnet learns the labels',
-    'uniform': 'four random subnets a step, on the labels',
+    'uniform': 'four random subnets a step; they learn the labels',
     'step_each_subnet': 'four optimizer steps per batch',
     'bestup': 'BestUp',
     'alpha_divergence': 'adaptive alpha divergence',
-    'regularize_all': 'all subnets regularised',
+    'regularize_all': 'dropout and drop path in all subnets, weight decay once for each',
 }
 
 
@@ -73,7 +73,7 @@ def write_report(study: Study, records: Path, out: Path) -> None:
         InputError: There is no record, or matplotlib is missing.
         StorageError: The file cannot be written.
     """
-    found = read_records(records)
+    found = records_of(records, study.runs)
     if not found:
         raise InputError(f'{records}: has no records of runs; python tools/study.py run {study.path} makes them')
     results = Results(study, found)
@@ -100,7 +100,7 @@ def write_report(study: Study, records: Path, out: Path) -> None:
 
 
 def _state(results: Results) -> list[str]:
-    runs = results.study.runs()
+    runs = results.study.runs
     missing = [name for name in runs if name not in results.records]
     hours = sum(record['seconds'] for record in results.records.values()) / 3600
     state = (
@@ -111,7 +111,11 @@ def _state(results: Results) -> list[str]:
 
 
 def _sides(results: Results) -> str:
-    return ' or '.join(sorted({str(record['side_by_side']) for record in results.records.values()}))
+    return ' or '.join(sorted({str(start['side_by_side']) for start in _starts(results)}))
+
+
+def _starts(results: Results) -> list[dict]:
+    return [start for record in results.records.values() for start in record['starts']]
 
 
 def _longest(results: Results) -> float:
@@ -123,13 +127,16 @@ def _verdict(results: Results) -> list[str]:
     if len(names) < 3:
         return []
     recipe = results.study.recipe
-    gaps = {name: difference(results.shared(recipe, name), results.alone(name))[0] for name in names}
+    # Accuracies are multiples of 0.01; differences of theirs are rounded.
+    gaps = {name: round(difference(results.shared(recipe, name), results.alone(name))[0], 6) for name in names}
     worst = min(gaps, key=gaps.get)
     mean, low, high = mean_interval(list(gaps.values()))
     tau = _tau(results)
+    of_seeds = _taus_of_seeds(results)
+    preliminary = set(results.study.runs) - set(results.records)
     met = {True: 'met', False: 'NOT met'}
     return [
-        '## What the study says',
+        '## What the study says' + (', so far' if preliminary else ''),
         '',
         f'Claim: a subnet cut out of the supernet, without retraining, is as good as the same network trained alone '
         f'for as many epochs. {len(names)} subnets; accuracies are top-1 in per cent on the test images.',
@@ -140,7 +147,12 @@ def _verdict(results: Results) -> list[str]:
         f'- Mean difference of {MEAN_DIFFERENCE:g} or more: {met[mean >= MEAN_DIFFERENCE]}. It is {mean:+.2f} '
         f'({CONFIDENCE:.0%} interval over subnets {low:+.2f} to {high:+.2f}).',
         f"- Kendall's tau of the two rankings of {TAU} or more: {met[tau[0] >= TAU]}. It is {tau[0]:.2f} "
-        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}).',
+        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}); of one seed each: '
+        f'{", ".join(f"{value:.2f}" for value in of_seeds)}.',
+        '',
+        f'The intervals tell how other subnets of the space might come out. All share the weights of '
+        f'{len(results.shared(recipe, names[0]))} supernet(s): what other seeds would change is only seen in the '
+        'spread of the values below.',
         '',
     ]
 
@@ -150,6 +162,16 @@ def _tau(results: Results) -> tuple[float, float, float]:
     shared = [mean_and_error(results.shared(recipe, name))[0] for name in names]
     alone = [mean_and_error(results.alone(name))[0] for name in names]
     return kendall_tau(shared, alone)
+
+
+def _taus_of_seeds(results: Results) -> list[float]:
+    names, recipe = results.compared(), results.study.recipe
+    seeds = zip(
+        zip(*(results.shared(recipe, name) for name in names), strict=False),
+        zip(*(results.alone(name) for name in names), strict=False),
+        strict=False,
+    )
+    return [kendall_tau(shared, alone)[0] for shared, alone in seeds]
 
 
 def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
@@ -169,7 +191,9 @@ def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
     return [
         '## Shared weights against training alone',
         '',
-        'One value for each seed; differences with their standard error.',
+        'One value for each seed; differences with their standard error. Both are tested with batch normalisation '
+        'calibrated on the same training images. The largest subnet alone has the dropout and drop path that it has in '
+        'the supernet, the others none.',
         '',
         *_table(['subnet', 'FLOPs', 'params', 'shared weights', 'alone', 'difference'], rows),
         '',
@@ -184,6 +208,7 @@ def _ablations(results: Results) -> list[str]:
     if not reference:
         return []
     cost = {recipe: training_flops(config, study.space) for recipe, config in study.supernets.items()}
+    epochs = {run.of: run.epochs for run in study.runs.values() if run.kind == 'supernet'}
     rows = []
     for recipe in study.supernets:
         for kind in ('shared', 'uncalibrated') if recipe == study.recipe else ('shared',):
@@ -195,26 +220,28 @@ def _ablations(results: Results) -> list[str]:
             rows.append(
                 [
                     title,
+                    str(epochs[recipe]),
                     f'{cost[recipe] / cost[study.recipe]:.2f}',
                     _values(results.shared(recipe, 'min', kind)),
                     _values(results.shared(recipe, 'max', kind)),
                     _values(means),
-                    '' if means is reference else _signed(*difference(means, reference)),
+                    '' if (recipe, kind) == (study.recipe, 'shared') else _signed(*difference(means, reference)),
                 ]
             )
     return [
         '## What each part is worth',
         '',
-        'Every row changes one thing of the recipe. Mean: over all subnets, one value for each seed. Compute: expected '
-        'FLOPs of all forward and backward passes against those of the recipe.',
+        'Every row is the recipe with what it says changed, and as many epochs as cost about the same: compute is the '
+        'expected FLOPs of all forward and backward passes against those of the recipe. Mean: over the subnets that no '
+        'search chose, one value for each seed; differences with their standard error.',
         '',
-        *_table(['training', 'compute', 'min', 'max', 'mean', 'against the recipe'], rows),
+        *_table(['training', 'epochs', 'compute', 'min', 'max', 'mean', 'against the recipe'], rows),
         '',
     ]
 
 
 def _means(results: Results, recipe: str, kind: str = 'shared') -> list[float]:
-    columns = [results.shared(recipe, name, kind) for name in results.study.subnets]
+    columns = [results.shared(recipe, name, kind) for name in results.study.fixed_subnets]
     return [sum(column) / len(column) for column in zip(*columns, strict=True)]
 
 
@@ -239,7 +266,7 @@ def _budgets(results: Results, plots: Path, out: Path) -> list[str]:
     return [
         '## At equal FLOPs and epochs',
         '',
-        "mmcls's networks are scaled in width to the nearest that is not below the budget.",
+        study.about_baselines.strip(),
         '',
         *_table(['budget', 'network', 'FLOPs', 'params', 'top-1 %'], rows),
         '',
@@ -256,14 +283,15 @@ def _stability(results: Results) -> list[str]:
     rows = []
     for of in [*results.study.supernets, 'alone', 'baseline']:
         chosen = [record for record in results.records.values() if of in (record['of'], record['kind'])]
-        norms = [line['grad_norm'] for record in chosen for line in record['log'] if 'grad_norm' in line]
+        norms = [line['grad_norm'] for record in chosen for line in record['log']['train'] if 'grad_norm' in line]
         if norms:
             rows.append([of, str(len(chosen)), f'{sum(norms) / len(norms):.2f}', f'{max(norms):.2f}'])
     return [
         '## Stability',
         '',
         'A loss or gradient norm that is no finite number ends a run, which then leaves no record: none of these did. '
-        'Norms are of the summed gradients before clipping, means over log intervals.',
+        'Norms are of the summed gradients before clipping, means over log intervals; with a step after each subnet, '
+        'of the last one.',
         '',
         *_table(['trainings', 'runs', 'mean gradient norm', 'largest'], rows),
         '',
@@ -272,7 +300,7 @@ def _stability(results: Results) -> list[str]:
 
 def _provenance(results: Results, records: Path, out: Path) -> list[str]:
     rows = []
-    for name in (name for name in results.study.runs() if name in results.records):
+    for name in (name for name in results.study.runs if name in results.records):
         record = results.records[name]
         link = os.path.relpath(records / f'{name}.json', out.parent)
         rows.append(
@@ -280,13 +308,12 @@ def _provenance(results: Results, records: Path, out: Path) -> list[str]:
                 f'[{name}]({link})',
                 record['config'],
                 str(record['seed']),
-                record['commit'][:10] + (' and changes' if record['changed'] else ''),
+                ', '.join(dict.fromkeys(_commit(start) for start in record['starts'])),
                 f'{record["seconds"]:.0f}',
-                record['log_digest'][:12],
+                record['logs_digest'][:12],
             ]
         )
-    every = results.records.values()
-    machines = sorted({f'{one["device"]}, torch {one["torch"]}, Python {one["python"]}' for one in every})
+    machines = sorted({f'{one["device"]}, torch {one["torch"]}, Python {one["python"]}' for one in _starts(results)})
     return [
         '## Where it comes from',
         '',
@@ -295,6 +322,10 @@ def _provenance(results: Results, records: Path, out: Path) -> list[str]:
         *_table(['run', 'config', 'seed', 'commit', 'seconds', 'SHA-256 of the log'], rows),
         '',
     ]
+
+
+def _commit(start: Mapping) -> str:
+    return start['commit'][:10] + (' and changes' if start['changed'] else '')
 
 
 def _values(values: Iterable[float]) -> str:

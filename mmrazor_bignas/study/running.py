@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
@@ -16,14 +17,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
+from mmrazor_bignas.engine.learning_curve import read_training_log
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError, UserError
 from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.study.collecting import collect, found_subnets
 from mmrazor_bignas.study.plan import Run, Study
-from mmrazor_bignas.study.records import logged, read_records, surroundings, write_record
+from mmrazor_bignas.study.records import logs_digest, read_records, records_of, surroundings, write_record
 
-LOG = 'study.log'
+LOG, STARTS = 'study.log', 'starts.json'
 LAST_LINES = 12
 
 
@@ -47,20 +49,16 @@ class StudyRunner:
         self.study, self.work_dir, self.records, self.root = study, work_dir, records, root
         self.jobs, self.threads = jobs, threads
         self._processes: set[subprocess.Popen] = set()
+        self._stopped = False
 
     def left(self) -> list[Run]:
         """Runs without a record.
 
         Raises:
-            InputError: A record is of another config than its run has now.
+            InputError: See :func:`~mmrazor_bignas.study.records.records_of`.
         """
-        done, runs = read_records(self.records), self.study.runs()
-        for name in done.keys() & runs.keys():
-            if done[name]['config_digest'] != runs[name].digest:
-                raise InputError(
-                    f'{self.records / name}.json is of another config than {runs[name].config} is now; remove it to '
-                    'repeat the run, or name another folder with --records'
-                )
+        runs = self.study.runs
+        done = records_of(self.records, runs)
         return [run for name, run in runs.items() if name not in done]
 
     def run(self, only: Sequence[str] = (), until: float = float('inf')) -> None:
@@ -72,11 +70,12 @@ class StudyRunner:
 
         Raises:
             InputError: A run is unknown, or another process is at this study.
-            RunFailed: A command failed; the runs that do not need it were done.
+            RunFailed: Commands failed; the runs that do not need them were done.
         """
-        if unknown := set(only) - set(self.study.runs()):
-            raise InputError(f'{self.study.path}: has no run {min(unknown)!r}; it has {list(self.study.runs())}')
+        if unknown := set(only) - set(self.study.runs):
+            raise InputError(f'{self.study.path}: has no run {min(unknown)!r}; it has {list(self.study.runs)}')
         failures: list[RunFailed] = []
+        self._stopped = False
         with self._alone(), ThreadPoolExecutor(self.jobs) as pool:
             waiting = [run for run in self.left() if not only or run.name in only]
             running: set[Future] = set()
@@ -92,10 +91,11 @@ class StudyRunner:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     failures += [error for future in finished if (error := future.exception())]
             finally:
-                for process in self._processes:
+                self._stopped = True  # after a signal; what runs is not to go on with its next command
+                for process in list(self._processes):
                     process.terminate()  # a training saves, and goes on another time
         if failures:
-            raise failures[0]
+            raise RunFailed('\n'.join(map(str, failures)))
 
     def commands(self, run: Run) -> list[list[str]]:
         """What is typed to do a run, from the repository root."""
@@ -106,60 +106,73 @@ class StudyRunner:
             options['algorithm.mutable_cfg'] = subnets[run.of]
         train = ['tools/train.py', str(run.config), '--work-dir', str(work_dir), '--resume']
         commands = [[*train, '--cfg-options', *(f'{key}={value}' for key, value in options.items())]]
-        if run.kind != 'supernet':
-            return commands
         checkpoint = str(work_dir / f'epoch_{run.epochs}.pth')
+        evaluate = ['tools/study.py', 'evaluate', str(self.study.evaluate), checkpoint]
+        if run.kind == 'alone':
+            commands.append([*evaluate, subnets[run.of], '--out', str(work_dir / 'alone.json')])
         if run.name == self.study.first:
             for budget, flops in self.study.budgets.items():
                 search = ['tools/train.py', str(self.study.search), '--checkpoint', checkpoint, '--resume']
                 search += ['--work-dir', str(work_dir / f'search_{budget}')]
                 commands.append([*search, '--cfg-options', f'val_cfg.constraints.flops=(0,{flops})'])
-        evaluate = ['tools/study.py', 'evaluate', str(self.study.evaluate), checkpoint, *subnets.values()]
-        commands.append([*evaluate, '--out', str(work_dir / 'shared.json')])
+        if run.kind == 'supernet':
+            commands.append([*evaluate, *subnets.values(), '--out', str(work_dir / 'shared.json')])
         if run.of == self.study.recipe:
             out = str(work_dir / 'uncalibrated.json')
-            commands.append([*evaluate, '--statistics-of-largest', '--out', out])
+            commands.append([*evaluate, *subnets.values(), '--statistics-of-largest', '--out', out])
         return commands
 
     def _do(self, run: Run) -> None:
-        work_dir, started, began = self.work_dir / run.name, datetime.now(timezone.utc), time.monotonic()
-        work_dir.mkdir(parents=True, exist_ok=True)
-        print(f'{run.name}: begun; {work_dir / LOG}', flush=True)
-        spent = work_dir / 'seconds.json'  # of starts that were killed
-        before = json.loads(spent.read_text()) if spent.exists() else 0.0
+        work_dir, began = self.work_dir / run.name, time.monotonic()
+        starts = self._starts(run, work_dir)
         commands = self.commands(run)
+        print(f'{run.name}: begun; {work_dir / LOG}', flush=True)
         try:
             for command in commands:
                 self._call(run, command, work_dir / LOG)
                 for subnet, yaml in found_subnets(self.study, run, work_dir).items():
                     write_atomically(self._yaml(subnet), partial(_write, yaml))
         finally:
-            seconds = before + time.monotonic() - began
-            write_atomically(spent, partial(_write, json.dumps(seconds)))
-        log, log_digest = logged(work_dir)
+            starts[-1]['seconds'] = round(time.monotonic() - began, 1)
+            write_atomically(work_dir / STARTS, partial(_write, json.dumps({'digest': run.digest, 'starts': starts})))
+        seconds = sum(start['seconds'] for start in starts)
         record = {
             'run': run.name,
             'kind': run.kind,
             'of': run.of,
             'seed': run.seed,
-            'config': os.path.relpath(run.config, self.root),
-            'config_digest': run.digest,
-            'commands': ['python ' + ' '.join(command) for command in commands],
-            'started': started.isoformat(timespec='seconds'),
+            'config': str(run.config),
+            'digest': run.digest,
+            'commands': ['python ' + shlex.join(command) for command in commands],
             'seconds': round(seconds, 1),
-            'side_by_side': self.jobs,
-            'threads': self.threads,
-            **surroundings(self.root),
+            'starts': starts,
             'results': collect(self.study, run, work_dir),
-            'log_digest': log_digest,
-            'log': log,
+            'logs_digest': logs_digest(work_dir),
+            'log': read_training_log(work_dir)._asdict(),
         }
         write_record(self.records, record)
         print(f'{run.name}: done in {seconds:.0f} s', flush=True)
 
+    def _starts(self, run: Run, work_dir: Path) -> list[dict]:
+        """When and where the run was begun until now; what was begun with another config is moved aside."""
+        starts, path = [], work_dir / STARTS
+        if path.exists():
+            known = json.loads(path.read_text())
+            if known['digest'] == run.digest:
+                starts = known['starts']
+        if work_dir.exists() and not starts:
+            work_dir.rename(f'{work_dir}.{datetime.now(timezone.utc):%Y%m%d-%H%M%S}')
+        now = datetime.now(timezone.utc).isoformat(timespec='seconds')
+        how = {'side_by_side': self.jobs, 'threads': self.threads, **surroundings(self.root)}
+        starts = [*starts, {'at': now, 'seconds': 0.0, **how}]
+        write_atomically(path, partial(_write, json.dumps({'digest': run.digest, 'starts': starts})))
+        return starts
+
     def _call(self, run: Run, command: list[str], log: Path) -> None:
         with open(log, 'a') as file:
-            file.write(f'$ python {" ".join(command)}\n')
+            if self._stopped:
+                raise RunFailed(f'{run.name}: stopped before python {shlex.join(command)}')
+            file.write(f'$ python {shlex.join(command)}\n')
             file.flush()
             process = subprocess.Popen(
                 [sys.executable, *command],
@@ -173,7 +186,7 @@ class StudyRunner:
             self._processes.remove(process)
         if code:
             last = '\n  '.join(log.read_text(errors='replace').splitlines()[-LAST_LINES:])
-            raise RunFailed(f'{run.name}: python {" ".join(command)} ended with {code}; {log} ends with\n  {last}')
+            raise RunFailed(f'{run.name}: python {shlex.join(command)} ended with {code}; {log} ends with\n  {last}')
 
     def _yaml(self, subnet: str) -> Path:
         return self.work_dir / 'subnets' / f'{subnet}.yaml'
@@ -181,7 +194,7 @@ class StudyRunner:
     def _write_subnets(self) -> set[str]:
         """Write the YAMLs of the subnets that are known; the names of finished runs."""
         done = read_records(self.records)
-        known = self.study.fixed_subnets()
+        known = self.study.fixed_subnets
         for subnet, rows in done.get(self.study.first, {}).get('results', {}).get('subnets', {}).items():
             known[subnet] = SubnetSpec.from_dict(rows)
         for name, subnet in known.items():

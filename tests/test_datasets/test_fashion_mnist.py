@@ -59,7 +59,7 @@ def test_the_files_of_debian_s_package(packed, tmp_path, monkeypatch):
     monkeypatch.setattr(fashion_mnist, 'DEBIAN_FOLDER', packed)
     data = FashionMNIST(data_prefix=str(tmp_path / 'data'), test_mode=True)
     assert len(data) == 3
-    assert sorted(path.name for path in (tmp_path / 'data').iterdir()) == sorted(fashion_mnist.FILES)
+    assert {path.name for path in (tmp_path / 'data').iterdir()} == {*fashion_mnist.FILES, '.lock'}
 
 
 @pytest.mark.parametrize('broken', [False, True])
@@ -70,3 +70,15 @@ def test_files_that_are_nowhere_or_broken(packed, nowhere, tmp_path, broken):
         path.write_bytes(path.read_bytes()[:-20])
     with pytest.raises(InputError, match=r'Fashion-MNIST: .*dataset-fashion-mnist.*set data_prefix'):
         FashionMNIST(data_prefix=str(folder), test_mode=False)
+
+
+def test_a_user_s_own_files_come_before_debian_s(packed, tmp_path, monkeypatch):
+    other = tmp_path / 'other'
+    other.mkdir()
+    for path in packed.iterdir():
+        (other / path.name).write_bytes(gzip.compress(b'something else'))
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN_FOLDER', other)
+    assert len(FashionMNIST(data_prefix=str(packed), test_mode=True)) == 3
+    monkeypatch.setattr(fashion_mnist, 'DEBIAN_FOLDER', tmp_path / 'none')
+    with pytest.raises(InputError, match='download is False'):
+        FashionMNIST(data_prefix=str(tmp_path / 'empty'), test_mode=True, download=False)

@@ -5,7 +5,7 @@ from test_plan import STUDY
 from mmrazor_bignas.study.collecting import count
 from mmrazor_bignas.study.plan import Study
 
-RUNS = {name: run for name, run in Study(STUDY).runs().items() if run.kind == 'baseline' and run.seed == 0}
+RUNS = {name: run for name, run in Study(STUDY).runs.items() if run.kind == 'baseline' and run.seed == 0}
 
 
 @pytest.mark.parametrize('name', RUNS)

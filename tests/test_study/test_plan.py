@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import yaml
 from conftest import ROOT
@@ -17,12 +19,12 @@ def study():
 def test_eight_subnets_of_which_two_are_searched(study):
     assert len(study.subnets) == 8
     assert study.searched == ['searched_small', 'searched_medium']
-    assert study.fixed_subnets() == Study(STUDY).fixed_subnets()
+    assert study.fixed_subnets == Study(STUDY).fixed_subnets
 
 
 def test_random_subnets_are_close_to_their_budget(study):
     cost = CostTable(study.space, study.num_classes)
-    randoms = {name: cost(subnet).flops for name, subnet in study.fixed_subnets().items() if name.startswith('random')}
+    randoms = {name: cost(subnet).flops for name, subnet in study.fixed_subnets.items() if name.startswith('random')}
     assert len(randoms) == 4
     for name, flops in randoms.items():
         budget = study.budgets[name.split('_')[1]]
@@ -30,7 +32,7 @@ def test_random_subnets_are_close_to_their_budget(study):
 
 
 def test_runs_need_what_they_read_and_nothing_else(study):
-    runs = study.runs()
+    runs = study.runs
     assert len(runs) == 2 * (7 + 8 + 4)
     assert not runs[study.first].needs
     for run in runs.values():
@@ -39,11 +41,13 @@ def test_runs_need_what_they_read_and_nothing_else(study):
 
 
 def test_the_largest_subnet_alone_is_regularised_as_in_the_supernet(study):
-    runs = study.runs()
-    assert set(runs['max-seed0'].options.values()) == {0.1}
-    assert not runs['min-seed0'].options
+    runs = study.runs
+    assert list(runs['max-seed0'].options.values()) == [0.1, 0.1, 0]
+    assert list(runs['min-seed0'].options) == ['randomness.seed']
     assert runs['max-seed0'].digest != runs['max-seed1'].digest
-    assert runs['max-seed0'].digest == study.runs()['max-seed0'].digest
+    assert runs['max-seed0'].digest == Study(STUDY).runs['max-seed0'].digest
+    digests = [run.digest for run in runs.values() if run.of not in study.searched]  # what is found is in records
+    assert len(set(digests)) == len(digests)
 
 
 def written(tmp_path, **changes):
@@ -75,9 +79,27 @@ def test_a_file_that_is_no_study(tmp_path, content, message):
     assert message in str(error.value)
 
 
+@pytest.mark.parametrize(
+    ('changes', 'message'),
+    [
+        ({'seeds': []}, 'seeds is []'),
+        ({'budgets': {'small': 'few'}}, "budgets is {'small': 'few'}"),
+        ({'random': 3}, 'random is 3; expected per_budget and seed'),
+        ({'supernets': {}}, 'the recipe first'),
+        ({'baselines': {'x': {'config': 'a.py'}}}, 'baselines.x has'),
+    ],
+)
+def test_values_of_another_form(tmp_path, changes, message):
+    content = {**yaml.safe_load(STUDY.read_text()), **changes}
+    path = tmp_path / 'study.yaml'
+    path.write_text(yaml.safe_dump(content))
+    with pytest.raises(InputError, match=re.escape(message)):
+        Study(path)
+
+
 def test_a_config_that_is_not_there_and_a_budget_that_nothing_meets(tmp_path):
     with pytest.raises(InputError, match=r'names nowhere\.py'):
         Study(written(tmp_path, alone='nowhere.py'))
-    study = Study(written(tmp_path, budgets={'none': 1000}))
+    study = Study(written(tmp_path, budgets={'none': 1000}, baselines={}))
     with pytest.raises(InputError, match='the budget none, 1,000 FLOPs'):
-        study.fixed_subnets()
+        study.fixed_subnets  # noqa: B018

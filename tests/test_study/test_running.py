@@ -1,4 +1,4 @@
-"""Runs with commands that take no time; the real ones are in a slow test."""
+"""Runs with commands that take no time."""
 
 import fcntl
 import time
@@ -6,6 +6,7 @@ import time
 import pytest
 from test_plan import STUDY
 
+from mmrazor_bignas.engine.learning_curve import TrainingLog
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.study import running
@@ -27,7 +28,10 @@ class QuickRunner(StudyRunner):
 def runner(tmp_path, monkeypatch):
     study = Study(STUDY)
     searched = {name: study.space.smallest.to_dict() for name in study.searched}
-    monkeypatch.setattr(running, 'collect', lambda *_: {'subnets': searched})
+    rows = study.space.smallest.to_dict()
+    found = {'supernet': {'subnets': searched}, 'alone': {'subnet': rows}}
+    monkeypatch.setattr(running, 'collect', lambda study, run, _: found[run.kind])
+    monkeypatch.setattr(running, 'read_training_log', lambda _: TrainingLog([], []))
     return QuickRunner(study, tmp_path / 'work', tmp_path / 'records', tmp_path, jobs=2, threads=1)
 
 
@@ -40,7 +44,7 @@ def test_runs_leave_records_and_what_they_need_comes_first(runner):
     assert set(records) == set(SOME)
     assert records['bestup-seed0']['commands'][0].startswith('python -c')
     assert 'trained bestup-seed0' in (runner.work_dir / 'bestup-seed0' / LOG).read_text()
-    assert records['sandwich-seed0']['started'] <= records['bestup-seed0']['started']
+    assert records['sandwich-seed0']['starts'][0]['at'] <= records['bestup-seed0']['starts'][0]['at']
     yaml = runner.work_dir / 'subnets/searched_small.yaml'
     assert SubnetSpec.from_yaml(yaml) == runner.study.space.smallest
     assert len(runner.left()) == 38 - 4
@@ -62,7 +66,22 @@ def test_a_run_that_fails_stops_only_those_that_need_it(runner):
     assert set(read_records(runner.records)) == {'min-seed0'}
     runner.fails = ()
     runner.run(SOME)
-    assert set(read_records(runner.records)) == set(SOME)
+    records = read_records(runner.records)
+    assert set(records) == set(SOME)
+    assert [len(records[name]['starts']) for name in SOME] == [2, 1, 1, 1]
+
+
+def test_what_was_begun_with_another_config_is_moved_aside(runner):
+    runner.fails = ('min-seed0',)
+    with pytest.raises(RunFailed):
+        runner.run(['min-seed0'])
+    runner.fails = ()
+    starts = runner.work_dir / 'min-seed0/starts.json'
+    starts.write_text(starts.read_text().replace('"digest": "', '"digest": "0'))
+    runner.run(['min-seed0'])
+    assert len(read_records(runner.records)['min-seed0']['starts']) == 1
+    (aside,) = runner.work_dir.glob('min-seed0.*')
+    assert (aside / LOG).exists()
 
 
 def test_nothing_begins_after_the_time_is_up(runner):
@@ -73,8 +92,10 @@ def test_nothing_begins_after_the_time_is_up(runner):
 def test_a_record_of_another_config_is_refused(runner):
     runner.run(['min-seed0'])
     path = runner.records / 'min-seed0.json'
-    path.write_text(path.read_text().replace('"config_digest": "', '"config_digest": "0'))
-    with pytest.raises(InputError, match=r'min-seed0\.json is of another config than .*alone\.py is now'):
+    path.write_text(path.read_text().replace('"digest": "', '"digest": "0'))
+    with pytest.raises(
+        InputError, match=r'min-seed0\.json is of another config, or of other subnets, than .*alone\.py has now'
+    ):
         runner.run(SOME)
 
 
@@ -91,7 +112,7 @@ def test_an_unknown_run_and_a_second_process(runner):
 def test_the_commands_of_each_kind_of_run(tmp_path):
     study = Study(STUDY)
     runner = StudyRunner(study, tmp_path, tmp_path / 'records', tmp_path, jobs=2, threads=1)
-    runs = study.runs()
+    runs = study.runs
     train, small, medium, evaluate, uncalibrated = runner.commands(runs[study.first])
     assert train[0] == small[0] == medium[0] == 'tools/train.py'
     assert 'val_cfg.constraints.flops=(0,500000)' in small
@@ -101,7 +122,8 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     train, evaluate = runner.commands(runs['uniform-seed1'])
     assert train[1].endswith('uniform.py')
     assert str(tmp_path / 'uniform-seed1/epoch_9.pth') in evaluate
-    (alone,) = runner.commands(runs['random_small_1-seed1'])
+    alone, calibrated = runner.commands(runs['random_small_1-seed1'])
+    assert calibrated[-1] == str(tmp_path / 'random_small_1-seed1/alone.json')
     assert f'algorithm.mutable_cfg={tmp_path / "subnets/random_small_1.yaml"}' in alone
     assert 'randomness.seed=1' in alone
     (baseline,) = runner.commands(runs['efficientnet_medium-seed0'])

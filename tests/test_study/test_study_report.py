@@ -9,6 +9,14 @@ from mmrazor_bignas.study.records import read_records, write_record
 from mmrazor_bignas.study.report import write_report
 
 SCORE = 'accuracy/top1'
+START = {
+    'commit': 'abcdef0123456789',
+    'changed': False,
+    'side_by_side': 2,
+    'device': 'a processor',
+    'torch': '2.11',
+    'python': '3.11',
+}
 
 
 @pytest.fixture(scope='module')
@@ -18,33 +26,34 @@ def study():
 
 def made_up(study, shared_minus_alone: float) -> dict[str, dict]:
     """Records of all runs; subnets are the better the later they come."""
+    subnets = {name: subnet.to_dict() for name, subnet in study.fixed_subnets.items()}
+    searched = study.space.largest.to_dict()
     level = {name: 80.0 + i for i, name in enumerate(study.subnets)}
     records = {}
-    for run in study.runs().values():
+    for run in study.runs.values():
         if run.kind == 'supernet':
             gap = shared_minus_alone - (0 if run.of == study.recipe else 1)
             shared = {name: {SCORE: value + gap + run.seed / 10} for name, value in level.items()}
             results = {'shared': shared}
             if run.of == study.recipe:
+                results['subnets'] = dict.fromkeys(study.searched, searched)
                 results['uncalibrated'] = {name: {SCORE: 11.0} for name in level}
         else:
             value = level.get(run.of, 75.0)
             results = {SCORE: value + run.seed / 10, 'flops': int(value * 1000), 'params': 1234}
+            if run.kind == 'alone':
+                results['subnet'] = subnets.get(run.of, searched)
         records[run.name] = {
             'run': run.name,
             'kind': run.kind,
             'of': run.of,
             'seed': run.seed,
             'config': str(run.config),
-            'commit': 'abcdef0123456789',
-            'changed': False,
+            'digest': run.digest,
             'seconds': 60.0,
-            'side_by_side': 2,
-            'device': 'a processor',
-            'torch': '2.11',
-            'python': '3.11',
-            'log_digest': '00ff' * 16,
-            'log': [{'grad_norm': 1.5, 'step': 1}, {'grad_norm': 2.5, 'step': 2}],
+            'starts': [START, {**START, 'commit': '9876543210'}],
+            'logs_digest': '00ff' * 16,
+            'log': {'train': [{'grad_norm': 1.5, 'step': 1}, {'grad_norm': 2.5, 'step': 2}], 'val': []},
             'results': results,
         }
     return records
@@ -62,7 +71,12 @@ def test_a_study_that_supports_the_claim(study, tmp_path):
     assert text.count(': met.') == 3
     assert '38 of 38 runs are done' in text
     assert '| max | 81,000 | 1,234 | 81.50 / 81.60 | 81.00 / 81.10 | +0.50 ± 0.07 |' in text
-    assert "statistics of the largest subnet's | 1.00 | 11.00 / 11.00 | 11.00 / 11.00 | 11.00 / 11.00 | -73.05" in text
+    eleven = '11.00 / 11.00 | ' * 3
+    assert f"statistics of the largest subnet's | 8 | 1.00 | {eleven}-72.05" in text
+    assert '| the recipe | 8 | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
+    assert 'abcdef0123, 9876543210 |' in text
+    assert 'of one seed each: 1.00, 1.00.' in text
+    assert 'so far' not in text
     assert '| sandwich | 2 | 2.00 | 2.50 |' in text
     assert (tmp_path / study.name / 'shared_against_alone.png').stat().st_size > 10_000
     assert (tmp_path / study.name / 'budgets.png').stat().st_size > 10_000
@@ -87,6 +101,7 @@ def test_what_is_missing_is_named(study, tmp_path):
         del records[name]
     text = report_of(study, records, tmp_path)
     assert '34 of 38 runs are done' in text
+    assert '## What the study says, so far' in text
     assert 'Not done: min-seed0, efficientnet_small-seed0, bestup-seed1, min-seed1.' in text
     assert '\n| min |' not in text
 
@@ -102,3 +117,14 @@ def test_no_record_and_one_that_is_broken(study, tmp_path):
     (tmp_path / 'x.json').write_text('{"of": 1}')
     with pytest.raises(InputError, match=r'x\.json: no record of a run'):
         read_records(tmp_path)
+
+
+def test_records_of_other_configs_and_of_other_subnets(study, tmp_path):
+    records = made_up(study, 0.1)
+    records['searched_small-seed0']['results']['subnet'] = study.space.smallest.to_dict()
+    with pytest.raises(InputError, match=r'searched_small-seed0\.json is of another subnet than the search found'):
+        report_of(study, records, tmp_path / 'a')
+    records = made_up(study, 0.1)
+    records['bestup-seed0']['digest'] = 'other'
+    with pytest.raises(InputError, match=r'bestup-seed0\.json is of another config'):
+        report_of(study, records, tmp_path / 'b')
