@@ -8,6 +8,8 @@ set -eu
 cd "$(dirname "$0")"
 PYTHON=${PYTHON:-python}
 BATCH=${BATCH:-64}
+ERRORS=$(mktemp)
+trap 'rm -f "$ERRORS"' EXIT
 
 if ! "$PYTHON" -c 'import sys, torch; sys.exit(not torch.cuda.is_available())'; then
     echo 'gpu.sh: torch finds no GPU here: nothing was measured. On a CPU: python benchmarks/train_step.py'
@@ -17,18 +19,19 @@ fi
 row() { # name, options
     name=$1
     shift
-    # 100 seconds at most: a row that is not there in time says so, and the others are printed.
-    timeout "$LIMIT" "$PYTHON" train_step.py --device cuda --batch "$BATCH" --rounds 10 --json "$@" 2>/dev/null |
+    # LIMIT seconds at most: a row that is not there in time says so, and the others are printed.
+    timeout "$LIMIT" "$PYTHON" train_step.py --device cuda --batch "$BATCH" --rounds 10 --json "$@" 2>"$ERRORS" |
         tail -n 1 | "$PYTHON" -c '
 import json, sys
 line = sys.stdin.read()
 name = sys.argv[1]
 if not line.startswith("{"):
-    sys.exit(print(f"{name:18} failed, or not done in time"))
+    last = (open(sys.argv[2], errors="replace").read().strip().splitlines() or ["not done in time"])[-1]
+    sys.exit(print(f"{name:18} failed: {last}"))
 row = json.loads(line)
 columns = (row["images_per_second"], 1 / row["a_over_b"], row["a_over_c"], row["peak_bytes"] / 2**30)
 print(f"{name:18} {columns[0]:10,.0f} {columns[1]:12.2f} {columns[2]:8.3f} {columns[3]:10.2f} {row['"'"'kernels'"'"']:9,}")
-' "$name"
+' "$name" "$ERRORS"
 }
 
 "$PYTHON" -c 'import torch; print(torch.cuda.get_device_name(), "torch", torch.__version__, "CUDA", torch.version.cuda)'

@@ -43,7 +43,7 @@ class FlopsPrior:
         return {number: len(rows) / len(self._bins) for number, rows in self._rows.items()}
 
     def candidates(self, rng: np.random.Generator, count: int) -> list[SubnetSpec]:
-        """Subnets of one bin, which is drawn by its frequency; one that :data:`TRIES` draws do not hit is let go."""
+        """Subnets of one bin, drawn by its frequency; the last of :data:`TRIES` draws where none is of the bin."""
         number = int(rng.choice(self._bins))
         rows, genes = self._rows[number], np.arange(len(self.space.genes))
         values = rows[rng.integers(len(rows), size=(count, TRIES, len(genes))), genes]

@@ -26,6 +26,8 @@ from mmrazor_bignas.errors import InputError, StorageError, TrainingDiverged
 from mmrazor_bignas.registry import HOOKS
 from mmrazor_bignas.search_space import SubnetSpec
 
+MOST_OVERFLOWS = 100  # in a row: a loss scale of 65,536 is then far below any that could still help
+
 
 class Step(NamedTuple):
     """What is known of a training step before its numbers are.
@@ -54,6 +56,7 @@ class LossHook(RuntimeInfoHook):
 
     def __init__(self) -> None:
         self._steps: list[Step] = []
+        self._overflows = 0  # one after the other
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -79,7 +82,8 @@ class LossHook(RuntimeInfoHook):
         """Hand over what is there, in the order of the steps.
 
         Raises:
-            TrainingDiverged: A loss is no finite number, or the norm of gradients that were stepped with.
+            TrainingDiverged: A loss is no finite number, or the norm of gradients that were stepped with, or too many
+                steps in a row were left out for their gradients.
         """
         if not self._steps:
             return
@@ -87,7 +91,9 @@ class LossHook(RuntimeInfoHook):
         for step in self._steps:
             numbers = {name: next(values) for name in step.names}
             bad = {name: value for name, value in numbers.items() if not math.isfinite(value)}
-            if list(bad) == ['grad_norm'] and runner.optim_wrapper.skips_overflows:
+            overflowed = list(bad) == ['grad_norm'] and runner.optim_wrapper.skips_overflows
+            self._overflows = self._overflows + 1 if overflowed else 0
+            if overflowed and self._overflows <= MOST_OVERFLOWS:
                 del numbers['grad_norm']
             elif bad:
                 raise TrainingDiverged(diverged(runner, step, bad))

@@ -20,8 +20,34 @@ from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate
 with warnings.catch_warnings():
     # mmcv-lite says at import that it has no compiled operations; none is used here.
     warnings.filterwarnings('ignore', message='Fail to import ``MultiScaleDeformableAttention``')
+    from mmcls.models import ClsDataPreprocessor as MMClsDataPreprocessor
     from mmcls.models import ClsHead, ImageClassifier
     from mmcls.structures import ClsDataSample
+
+
+@MODELS.register_module()
+class ClsDataPreprocessor(MMClsDataPreprocessor):
+    """mmcls's, whose copies to a GPU nobody waits for: pinned memory goes there while the program goes on.
+
+    Args:
+        **kwargs: Of mmcls's ClsDataPreprocessor.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self._non_blocking = True  # of images, which the data loader pins
+
+    def forward(self, data: dict, training: bool = False) -> dict:
+        """A batch of the data loader -> images (N, 3, H, W), normalised, and labels, on the network's device."""
+        samples = data.get('data_samples') or []
+        if samples and all('gt_label' in sample and 'label' in sample.gt_label for sample in samples):
+            labels = torch.cat([sample.gt_label.label for sample in samples])
+            if self.device.type == 'cuda' and not labels.is_cuda:
+                labels = labels.pin_memory()
+            sizes = [len(sample.gt_label.label) for sample in samples]
+            for sample, label in zip(samples, labels.to(self.device, non_blocking=True).split(sizes), strict=True):
+                sample.set_gt_label(label)
+        return super().forward(data, training)
 
 
 @MODELS.register_module()
@@ -90,7 +116,7 @@ class SearchableImageClassifier(ImageClassifier):
         super().__init__(
             backbone=backbone,
             head={**head, 'in_channels': backbone.out_channels},
-            data_preprocessor=copy.deepcopy(data_preprocessor),
+            data_preprocessor={'type': 'mmrazor_bignas.ClsDataPreprocessor', **copy.deepcopy(data_preprocessor or {})},
         )
         # The faster layout for depthwise networks, on CPU as on GPU; one layout for all, so that all round alike.
         self.to(memory_format=torch.channels_last)

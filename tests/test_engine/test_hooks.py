@@ -127,6 +127,18 @@ def test_overflows_that_are_skipped_are_not_logged_and_stop_nothing(training):
         hook.fetch(runner)
 
 
+def test_a_training_whose_every_step_overflows_ends(training):
+    runner, hook, _ = training
+    runner.optim_wrapper.skips_overflows = True
+    runner.optim_wrapper.grad_norm = torch.tensor(float('nan'))
+    for _ in range(hooks.MOST_OVERFLOWS):
+        step(runner, hook, 1.0)
+    hook.fetch(runner)
+    step(runner, hook, 1.0)
+    with pytest.raises(TrainingDiverged, match='grad_norm is nan'):
+        hook.fetch(runner)
+
+
 def _as(cls: type, runner: SimpleNamespace):
     """The namespace, as an instance of a Runner that was never set up."""
     one = cls.__new__(cls)
