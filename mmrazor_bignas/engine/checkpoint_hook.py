@@ -91,7 +91,8 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub['resumed_keys'] = {k: v for k, v in hub['resumed_keys'].items() if k in kept}
         checkpoint['message_hub'] = dict(hub)
         meta = checkpoint['meta']
-        meta.update(supernet_meta(unwrapped(runner.model).search_space), cfg=self._config)
+        space = getattr(unwrapped(runner.model), 'search_space', None)  # a network of another library has none
+        meta.update(supernet_meta(space) if space else {}, cfg=self._config)
         meta['layout'] = Layout.of(runner)._asdict()
         if not _is_plain(meta.get('dataset_meta')):
             del meta['dataset_meta']

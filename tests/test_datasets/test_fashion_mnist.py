@@ -3,31 +3,19 @@ from urllib.error import URLError
 
 import numpy as np
 import pytest
+from fashion_files import write_fashion_files
 from mmengine.registry import init_default_scope
 
 from mmrazor_bignas.datasets import FashionMNIST, fashion_mnist
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import DATASETS
 
-IMAGES = {'train': 5, 't10k': 3}
-
-
-def idx(values: np.ndarray) -> bytes:
-    """The format of Fashion-MNIST's files: magic number, sides, bytes."""
-    sides = b''.join(side.to_bytes(4, 'big') for side in values.shape)
-    return bytes([0, 0, 8, values.ndim]) + sides + values.tobytes()
-
 
 @pytest.fixture
 def packed(tmp_path):
     """A folder as Debian's package has it, with few images."""
-    folder, rng = tmp_path / 'packed', np.random.default_rng(0)
-    folder.mkdir()
-    for part, number in IMAGES.items():
-        images = rng.integers(0, 256, (number, 28, 28), dtype=np.uint8)
-        files = {'images-idx3': images, 'labels-idx1': np.arange(number, dtype=np.uint8)}
-        for name, values in files.items():
-            (folder / f'{part}-{name}-ubyte.gz').write_bytes(gzip.compress(idx(values)))
+    folder = tmp_path / 'packed'
+    write_fashion_files(folder, train=5, t10k=3)
     return folder
 
 
