@@ -78,17 +78,20 @@ class DynamicLinearClsHead(ClsHead):
 
     def cross_entropy(self, logits: Tensor, data_samples: list[ClsDataSample]) -> Tensor:
         """The cross entropy (scalar) of logits (N, num_classes) without label smoothing, computed in float32."""
-        labels = [sample.gt_label for sample in data_samples]
-        mixed = 'score' in labels[0]  # by a batch augmentation
-        targets = torch.stack([label.score for label in labels]) if mixed else torch.cat([x.label for x in labels])
-        return F.cross_entropy(logits.float(), targets)
+        return F.cross_entropy(logits.float(), targets_of(data_samples))
 
     def labels_of(self, data_samples: list[ClsDataSample]) -> Tensor:
         """Labels (N,); of a soft label, as mixing of images makes it, the class with the largest share."""
-        labels = [sample.gt_label for sample in data_samples]
-        if 'score' in labels[0]:
-            return torch.stack([label.score for label in labels]).argmax(1)
-        return torch.cat([label.label for label in labels])
+        targets = targets_of(data_samples)
+        return targets.argmax(1) if targets.ndim == 2 else targets
+
+
+def targets_of(data_samples: list[ClsDataSample]) -> Tensor:
+    """Labels (N,), or shares of classes (N, num_classes) where a batch augmentation mixed images."""
+    labels = [sample.gt_label for sample in data_samples]
+    if 'score' in labels[0]:
+        return torch.stack([label.score for label in labels])
+    return torch.cat([label.label for label in labels])
 
 
 @MODELS.register_module()
