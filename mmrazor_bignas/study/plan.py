@@ -95,8 +95,9 @@ class Study:
         cfg = load_config(str(self.evaluate))
         # In a supernet too the largest subnet alone is regularised (arXiv:2003.11142, section 3.1).
         self.regularisation = {
-            'algorithm.architecture.head.dropout': cfg.algorithm.architecture.head.dropout,
-            'algorithm.architecture.backbone.drop_path_rate': cfg.algorithm.architecture.backbone.drop_path_rate,
+            f'algorithm.architecture.{part}.{key}': cfg.algorithm.architecture[part][key]
+            for part, key in (('head', 'dropout'), ('backbone', 'drop_path_rate'))
+            if key in cfg.algorithm.architecture[part]
         }
         self.num_classes: int = cfg.algorithm.architecture.head.num_classes
         self.space = SearchSpace.from_dict(cfg.algorithm.architecture.backbone.search_space.to_dict())

@@ -1,4 +1,4 @@
-# A small search space for 28 x 28 images, which it reduces. 24,576 subnets of 0.28 to 1.65
+# A small search space for 28 x 28 images, which it reduces. 5,184 subnets of 0.17 to 1.0
 # million multiply-adds.
 algorithm = dict(
     architecture=dict(
@@ -6,8 +6,6 @@ algorithm = dict(
         data_preprocessor=dict(mean=[73.0, 73.0, 73.0], std=[90.0, 90.0, 90.0]),
         backbone=dict(
             type='mmrazor_bignas.AttentiveMobileNetV3',
-            drop_path_rate=0.1,
-            drop_path_stages=2,
             search_space=dict(
                 resolution=[16, 18, 20],
                 stem=[16],
@@ -15,7 +13,7 @@ algorithm = dict(
                     dict(
                         name='mb1',
                         width=[16],
-                        depth=[1, 2],
+                        depth=[1],
                         kernel_size=[3, 5],
                         expand_ratio=[1],
                         stride=1,
@@ -26,26 +24,17 @@ algorithm = dict(
                         width=[16, 24],
                         depth=[1, 2],
                         kernel_size=[3, 5],
-                        expand_ratio=[3, 4],
+                        expand_ratio=[2, 3, 4],
                         stride=2,
                         se=False,
                     ),
                     dict(
                         name='mb3',
-                        width=[32, 40],
+                        width=[32, 40, 48],
                         depth=[1, 2],
                         kernel_size=[3, 5],
-                        expand_ratio=[3, 4],
+                        expand_ratio=[2, 3, 4],
                         stride=2,
-                        se=True,
-                    ),
-                    dict(
-                        name='mb4',
-                        width=[48, 64],
-                        depth=[1, 2],
-                        kernel_size=[3],
-                        expand_ratio=[3, 4],
-                        stride=1,
                         se=True,
                     ),
                 ],
@@ -56,7 +45,7 @@ algorithm = dict(
             type='mmrazor_bignas.DynamicLinearClsHead',
             num_classes=10,
             dropout=0.1,
-            loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.1),
+            loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.0),
         ),
     ),
 )

@@ -2,16 +2,16 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs64_sgd_8e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_40e.py',
     '../../_base_/default_runtime.py',
 ]
 
 # One subnet from new weights: the same epochs and augmentation as the supernet's. As in the supernet, only the largest
-# has dropout and drop path.
+# has dropout.
 algorithm = dict(
     type='mmrazor_bignas.Subnet',
     mutable_cfg='min',
-    architecture=dict(backbone=dict(drop_path_rate=0.0), head=dict(dropout=0.0)),
+    architecture=dict(head=dict(dropout=0.0)),
 )
 
 train_dataloader = dict(
@@ -31,4 +31,4 @@ val_dataloader = dict(
 )
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict()
-default_hooks = dict(logger=dict(interval=260), checkpoint=dict(interval=1, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=156), checkpoint=dict(interval=1, max_keep_ckpts=1))

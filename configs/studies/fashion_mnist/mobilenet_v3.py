@@ -12,7 +12,7 @@ algorithm = dict(
         type='LinearClsHead',
         num_classes=10,
         in_channels=288,
-        loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.1),
+        loss=dict(type='mmrazor_bignas.LabelSmoothCrossEntropy', label_smoothing=0.0),
     ),
 )
 custom_imports = dict(imports=['mmrazor_bignas.registry', 'mmrazor_bignas.study.baselines'])

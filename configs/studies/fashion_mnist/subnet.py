@@ -1,4 +1,4 @@
-# python tools/test.py configs/studies/fashion_mnist/subnet.py work_dirs/fashion_mnist/supernet/epoch_8.pth --cfg-options algorithm.mutable_cfg=max
+# python tools/test.py configs/studies/fashion_mnist/subnet.py work_dirs/fashion_mnist/supernet/epoch_40.pth --cfg-options algorithm.mutable_cfg=max
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',

@@ -1,4 +1,4 @@
-# For the study: 8 epochs of 781 steps.
+# For the study: 40 epochs of 156 steps.
 optim_wrapper = dict(
     type='mmrazor_bignas.OptimWrapper',
     constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=8, by_epoch=True, begin=0, end=8, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=40, by_epoch=True, begin=0, end=40, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=8, val_interval=8)
+train_cfg = dict(by_epoch=True, max_epochs=40, val_interval=40)
 auto_scale_lr = dict(base_batch_size=64)
