@@ -28,14 +28,15 @@ class ScaledMobileNetV3(MobileNetV3):
 
 @MODELS.register_module()
 class ScaledEfficientNet(EfficientNet):
-    """EfficientNet (arXiv:1905.11946) with a width multiplier below B0's 1.
+    """EfficientNet (arXiv:1905.11946, section 3) with multipliers below B0's 1.
 
     Args:
         width: Multiplier of all widths, rounded to multiples of 8.
+        depth: Multiplier of the blocks of each stage, rounded up.
         **kwargs: Of mmcls's EfficientNet.
     """
 
-    def __init__(self, width: float, **kwargs) -> None:
-        _, depth, resolution = self.arch_settings['b0']
+    def __init__(self, width: float, depth: float = 1.0, **kwargs) -> None:
+        _, _, resolution = self.arch_settings['b0']
         self.arch_settings = {'b0': (width, depth, resolution)}
         super().__init__(arch='b0', **kwargs)

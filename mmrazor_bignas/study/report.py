@@ -23,7 +23,7 @@ TITLES = {
     'step_each_subnet': 'four optimizer steps per batch',
     'bestup': 'BestUp',
     'alpha_divergence': 'adaptive alpha divergence',
-    'regularize_all': 'dropout and drop path in all subnets, weight decay once for each',
+    'regularize_all': 'dropout in all subnets, weight decay once for each',
 }
 
 
@@ -192,8 +192,8 @@ def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
         '## Shared weights against training alone',
         '',
         'One value for each seed; differences with their standard error. Both are tested with batch normalisation '
-        'calibrated on the same training images. The largest subnet alone has the dropout and drop path that it has in '
-        'the supernet, the others none.',
+        'calibrated on the same training images. The largest subnet alone has the dropout that it has in the supernet, '
+        'the others have none, there as here.',
         '',
         *_table(['subnet', 'FLOPs', 'params', 'shared weights', 'alone', 'difference'], rows),
         '',
