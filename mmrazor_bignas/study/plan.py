@@ -19,6 +19,7 @@ from mmrazor_bignas.search_space.cost_table import CostTable
 
 KEYS = (
     'name',
+    'about',
     'seeds',
     'budgets',
     'random',
@@ -85,6 +86,7 @@ class Study:
             raise InputError(f'{path}: expected a mapping with exactly the keys {list(KEYS)}')
         check(content, str(path))
         self.name: str = content['name']
+        self.about: str = content['about']
         self.seeds: list[int] = content['seeds']
         self.budgets: dict[str, float] = content['budgets']
         self.random: dict[str, int] = content['random']

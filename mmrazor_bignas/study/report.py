@@ -87,6 +87,8 @@ def write_report(study: Study, records: Path, out: Path) -> None:
         f'python tools/study.py report {study.path} --records {os.path.relpath(records)} --out {os.path.relpath(out)}',
         '```',
         '',
+        study.about.strip(),
+        '',
         *_state(results),
         *_verdict(results),
         *_against_alone(results, plots, out),

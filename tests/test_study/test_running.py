@@ -127,4 +127,4 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     assert f'algorithm.mutable_cfg={tmp_path / "subnets/random_small_1.yaml"}' in alone
     assert 'randomness.seed=1' in alone
     (baseline,) = runner.commands(runs['efficientnet_medium-seed0'])
-    assert 'algorithm.backbone.width=0.18' in baseline
+    assert 'algorithm.backbone.width=0.3' in baseline

@@ -1,6 +1,9 @@
 """The report of made-up records: every number in it is one of theirs."""
 
+from pathlib import Path
+
 import pytest
+from conftest import ROOT
 from test_plan import STUDY
 
 from mmrazor_bignas.errors import InputError
@@ -71,9 +74,11 @@ def test_a_study_that_supports_the_claim(study, tmp_path):
     assert text.count(': met.') == 3
     assert '38 of 38 runs are done' in text
     assert '| max | 81,000 | 1,234 | 81.50 / 81.60 | 81.00 / 81.10 | +0.50 ± 0.07 |' in text
+    assert study.about.strip() in text
+    epochs = study.runs[study.first].epochs
     eleven = '11.00 / 11.00 | ' * 3
-    assert f"statistics of the largest subnet's | 8 | 1.00 | {eleven}-72.05" in text
-    assert '| the recipe | 8 | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
+    assert f"statistics of the largest subnet's | {epochs} | 1.00 | {eleven}-72.05" in text
+    assert f'| the recipe | {epochs} | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
     assert 'abcdef0123, 9876543210 |' in text
     assert 'of one seed each: 1.00, 1.00.' in text
     assert 'so far' not in text
@@ -109,6 +114,15 @@ def test_what_is_missing_is_named(study, tmp_path):
 def test_the_same_records_make_the_same_report(study, tmp_path):
     records = made_up(study, 0.1)
     assert report_of(study, records, tmp_path) == report_of(study, records, tmp_path)
+
+
+def test_the_published_results_are_made_of_their_records(tmp_path, monkeypatch):
+    (tmp_path / 'docs').mkdir()
+    for name in ('configs', 'docs/results'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    write_report(Study(STUDY.relative_to(ROOT)), Path('docs/results/fashion_mnist'), Path('docs/results.md'))
+    assert Path('docs/results.md').read_text() == (ROOT / 'docs/results.md').read_text()
 
 
 def test_no_record_and_one_that_is_broken(study, tmp_path):

@@ -1,5 +1,5 @@
-# A small search space for 28 x 28 images, which it reduces. 5,184 subnets of 0.17 to 1.0
-# million multiply-adds.
+# A small search space for 28 x 28 images, which it reduces to 20 x 20. 4,608 subnets of 0.22 to 1.0 million multiply-adds.
+# One resolution: on feature maps of 2 to 5 pixels weights do not carry over to another.
 algorithm = dict(
     architecture=dict(
         type='mmrazor_bignas.SearchableImageClassifier',
@@ -7,7 +7,7 @@ algorithm = dict(
         backbone=dict(
             type='mmrazor_bignas.AttentiveMobileNetV3',
             search_space=dict(
-                resolution=[16, 18, 20],
+                resolution=[20],
                 stem=[16],
                 stages=[
                     dict(
@@ -21,7 +21,7 @@ algorithm = dict(
                     ),
                     dict(
                         name='mb2',
-                        width=[16, 24],
+                        width=[12, 16, 20, 24],
                         depth=[1, 2],
                         kernel_size=[3, 5],
                         expand_ratio=[2, 3, 4],
@@ -30,7 +30,7 @@ algorithm = dict(
                     ),
                     dict(
                         name='mb3',
-                        width=[32, 40, 48],
+                        width=[24, 32, 40, 48],
                         depth=[1, 2],
                         kernel_size=[3, 5],
                         expand_ratio=[2, 3, 4],

@@ -1,4 +1,4 @@
-# For the study: 135 epochs of 46 steps.
+# For the study: 100 epochs of 62 steps.
 optim_wrapper = dict(
     type='mmrazor_bignas.OptimWrapper',
     constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=135, by_epoch=True, begin=0, end=135, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=100, by_epoch=True, begin=0, end=100, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=135, val_interval=135)
+train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=100)
 auto_scale_lr = dict(base_batch_size=64)
