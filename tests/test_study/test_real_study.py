@@ -20,7 +20,10 @@ train_cfg = dict(max_epochs=2, val_interval=2)
 default_hooks = dict(checkpoint=dict(interval=1))
 train_dataloader = dict(batch_size=32, dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA)))
 val_dataloader = dict(dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA)))
-val_cfg = dict(calibrate_dataloader=dict(dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA))), calibrate_sample_num=64)
+val_cfg = dict(
+    calibrate_dataloader=dict(dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA))),
+    calibrate_sample_num=64,
+)
 """,
     'alone.py': """
 train_cfg = dict(max_epochs=2, val_interval=2)
@@ -38,7 +41,10 @@ val_cfg = dict(
 """,
     'subnet.py': """
 test_dataloader = dict(dataset=dict(data_prefix=DATA))
-test_cfg = dict(calibrate_dataloader=dict(dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA))), calibrate_sample_num=64)
+test_cfg = dict(
+    calibrate_dataloader=dict(dataset=dict(parts=PARTS, dataset=dict(data_prefix=DATA))),
+    calibrate_sample_num=64,
+)
 """,
     'mobilenet_v3.py': """
 train_cfg = dict(max_epochs=2, val_interval=2)

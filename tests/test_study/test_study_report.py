@@ -1,9 +1,6 @@
 """The report of made-up records: every number in it is one of theirs."""
 
-from pathlib import Path
-
 import pytest
-from conftest import ROOT
 from test_plan import STUDY
 
 from mmrazor_bignas.errors import InputError
@@ -114,15 +111,6 @@ def test_what_is_missing_is_named(study, tmp_path):
 def test_the_same_records_make_the_same_report(study, tmp_path):
     records = made_up(study, 0.1)
     assert report_of(study, records, tmp_path) == report_of(study, records, tmp_path)
-
-
-def test_the_published_results_are_made_of_their_records(tmp_path, monkeypatch):
-    (tmp_path / 'docs').mkdir()
-    for name in ('configs', 'docs/results'):
-        (tmp_path / name).symlink_to(ROOT / name)
-    monkeypatch.chdir(tmp_path)
-    write_report(Study(STUDY.relative_to(ROOT)), Path('docs/results/fashion_mnist'), Path('docs/results.md'))
-    assert Path('docs/results.md').read_text() == (ROOT / 'docs/results.md').read_text()
 
 
 def test_no_record_and_one_that_is_broken(study, tmp_path):

@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs64_sgd_100e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_200e.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -31,4 +31,4 @@ val_dataloader = dict(
 )
 val_evaluator = {{_base_._evaluator}}
 val_cfg = dict()
-default_hooks = dict(logger=dict(interval=62), checkpoint=dict(interval=5, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=46), checkpoint=dict(interval=10, max_keep_ckpts=1))

@@ -1,4 +1,4 @@
-# python tools/train.py configs/studies/fashion_mnist/search.py --checkpoint work_dirs/fashion_mnist/supernet/epoch_100.pth --work-dir work_dirs/fashion_mnist/search
+# python tools/train.py configs/studies/fashion_mnist/search.py --checkpoint work_dirs/fashion_mnist/supernet/epoch_200.pth --work-dir work_dirs/fashion_mnist/search
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
@@ -27,5 +27,5 @@ val_cfg = dict(
     constraints=dict(flops=(0, 4e5)),
     score='accuracy/top1',
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
-    calibrate_sample_num=3968,
+    calibrate_sample_num=2944,
 )

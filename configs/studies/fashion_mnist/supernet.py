@@ -2,7 +2,7 @@
 _base_ = [
     '../../_base_/nas_backbones/attentive_mobilenet_v3_fashion_mnist.py',
     '../../_base_/datasets/fashion_mnist.py',
-    '../../_base_/schedules/fashion_mnist_bs64_sgd_100e.py',
+    '../../_base_/schedules/fashion_mnist_bs64_sgd_200e.py',
     '../../_base_/default_runtime.py',
 ]
 
@@ -26,6 +26,6 @@ val_cfg = dict(
     type='mmrazor_bignas.SubnetValLoop',
     subnets=['min', 'max'],
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
-    calibrate_sample_num=3968,
+    calibrate_sample_num=2944,
 )
-default_hooks = dict(logger=dict(interval=62), checkpoint=dict(interval=5, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=46), checkpoint=dict(interval=10, max_keep_ckpts=1))

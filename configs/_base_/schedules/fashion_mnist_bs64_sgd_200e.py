@@ -1,4 +1,4 @@
-# For the study: 100 epochs of 62 steps.
+# For the study: 200 epochs of 46 steps.
 optim_wrapper = dict(
     type='mmrazor_bignas.OptimWrapper',
     constructor='mmrazor_bignas.GroupedOptimWrapperConstructor',
@@ -8,7 +8,7 @@ optim_wrapper = dict(
 )
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.01, by_epoch=True, begin=0, end=1, convert_to_iter_based=True),
-    dict(type='CosineAnnealingLR', T_max=100, by_epoch=True, begin=0, end=100, convert_to_iter_based=True),
+    dict(type='CosineAnnealingLR', T_max=200, by_epoch=True, begin=0, end=200, convert_to_iter_based=True),
 ]
-train_cfg = dict(by_epoch=True, max_epochs=100, val_interval=100)
+train_cfg = dict(by_epoch=True, max_epochs=200, val_interval=200)
 auto_scale_lr = dict(base_batch_size=64)
