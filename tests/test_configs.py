@@ -64,8 +64,8 @@ def test_every_component_accepts_its_keys(path, tmp_path, monkeypatch):
 
 
 def fake_clothes(self):
-    """Twenty images for each class."""
-    return [{'img': np.zeros((28, 28), np.uint8), 'gt_label': np.array(i % 10)} for i in range(200)]
+    """As many images as one class of the real ones has, which the splits divide."""
+    return [{'img': np.zeros((28, 28), np.uint8), 'gt_label': np.array(i % 10)} for i in range(6000)]
 
 
 def fake_dataset(cfg):
