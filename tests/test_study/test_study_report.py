@@ -72,10 +72,9 @@ def test_a_study_that_supports_the_claim(study, tmp_path):
     assert '38 of 38 runs are done' in text
     assert '| max | 81,000 | 1,234 | 81.50 / 81.60 | 81.00 / 81.10 | +0.50 ± 0.07 |' in text
     assert study.about.strip() in text
-    epochs = study.runs[study.first].epochs
     eleven = '11.00 / 11.00 | ' * 3
-    assert f"statistics of the largest subnet's | {epochs} | 1.00 | {eleven}-72.05" in text
-    assert f'| the recipe | {epochs} | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
+    assert f"statistics of the largest subnet's | 200 | 1.00 | {eleven}-72.05" in text
+    assert '| the recipe | 200 | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
     assert 'abcdef0123, 9876543210 |' in text
     assert 'of one seed each: 1.00, 1.00.' in text
     assert 'so far' not in text
