@@ -1,7 +1,11 @@
-"""mmcls's networks for mobile devices, scaled to a budget: what searched subnets are compared with."""
+"""mmcls's networks for mobile devices, scaled to a budget: what searched subnets are compared with.
+
+They lie in memory as the supernet does, in channels_last.
+"""
 
 from __future__ import annotations
 
+import torch
 from mmcls.models import EfficientNet, MobileNetV3
 
 from mmrazor_bignas.registry import MODELS
@@ -24,6 +28,7 @@ class ScaledMobileNetV3(MobileNetV3):
         rows = [[kernel, scaled(mid), scaled(out), *rest] for kernel, mid, out, *rest in self.arch_settings['small']]
         self.arch_settings = {'small': rows}
         super().__init__(arch='small', **kwargs)
+        self.to(memory_format=torch.channels_last)
 
 
 @MODELS.register_module()
@@ -40,3 +45,4 @@ class ScaledEfficientNet(EfficientNet):
         _, _, resolution = self.arch_settings['b0']
         self.arch_settings = {'b0': (width, depth, resolution)}
         super().__init__(arch='b0', **kwargs)
+        self.to(memory_format=torch.channels_last)

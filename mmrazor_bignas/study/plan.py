@@ -21,6 +21,7 @@ KEYS = (
     'name',
     'about',
     'seeds',
+    'more_seeds',
     'budgets',
     'random',
     'search',
@@ -88,6 +89,7 @@ class Study:
         self.name: str = content['name']
         self.about: str = content['about']
         self.seeds: list[int] = content['seeds']
+        self.more_seeds: list[int] = content['more_seeds']  # of the recipe and of the subnets alone
         self.budgets: dict[str, float] = content['budgets']
         self.random: dict[str, int] = content['random']
         self.search, self.evaluate, self.alone = (self._config(content[key]) for key in ('search', 'evaluate', 'alone'))
@@ -114,6 +116,11 @@ class Study:
     def recipe(self) -> str:
         """The supernet that the others are compared with."""
         return next(iter(self.supernets))
+
+    @property
+    def all_seeds(self) -> list[int]:
+        """Seeds of the recipe and of the subnets alone."""
+        return [*self.seeds, *self.more_seeds]
 
     @property
     def first(self) -> str:
@@ -166,8 +173,9 @@ class Study:
 
         evaluated = load_config(str(self.evaluate)).pretty_text
         searched = (load_config(str(self.search)).pretty_text, self.budgets)
-        for seed in self.seeds:
-            for recipe, config in self.supernets.items():
+        for seed in self.all_seeds:
+            whole = seed in self.seeds
+            for recipe, config in self.supernets.items() if whole else [(self.recipe, self.supernets[self.recipe])]:
                 add(
                     recipe, seed, 'supernet', config, {'algorithm.sampler.seed': seed}, True, evaluated, fixed, searched
                 )
@@ -175,7 +183,7 @@ class Study:
                 options = self.regularisation if subnet == 'max' else {}
                 known = fixed.get(subnet, searched)  # what a search finds is in the record
                 add(subnet, seed, 'alone', self.alone, options, subnet in self.searched, evaluated, known)
-            for baseline, how in self.baselines.items():
+            for baseline, how in self.baselines.items() if whole else ():
                 for budget in self.budgets:
                     add(f'{baseline}_{budget}', seed, 'baseline', self._config(how['config']), how[budget], False)
         return {run.name: run for run in runs}
@@ -192,9 +200,14 @@ def check(content: Mapping, path: str) -> None:
     Raises:
         InputError: Names the key, and what was expected.
     """
-    seeds, budgets, random = content['seeds'], content['budgets'], content['random']
-    if not isinstance(seeds, list) or not seeds or any(type(seed) is not int for seed in seeds):
-        raise InputError(f'{path}: seeds is {seeds!r}; expected a list of one integer or more')
+    for key, least in (('seeds', 1), ('more_seeds', 0)):
+        seeds = content[key]
+        if not isinstance(seeds, list) or len(seeds) < least or any(type(seed) is not int for seed in seeds):
+            raise InputError(f'{path}: {key} is {seeds!r}; expected a list of integers, {least} or more')
+    seeds = content['seeds'] + content['more_seeds']
+    if len(set(seeds)) < len(seeds):
+        raise InputError(f'{path}: seeds and more_seeds are {seeds} together; expected each once')
+    budgets, random = content['budgets'], content['random']
     if not isinstance(budgets, Mapping) or any(
         type(flops) not in (int, float) or flops <= 0 for flops in budgets.values()
     ):

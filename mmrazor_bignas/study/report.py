@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import combinations
 from pathlib import Path
 
 from mmrazor_bignas.engine.storage import write_atomically
@@ -14,12 +15,20 @@ from mmrazor_bignas.study.compute import training_flops
 from mmrazor_bignas.study.figures import draw_budgets, draw_rankings
 from mmrazor_bignas.study.plan import Study, run_name
 from mmrazor_bignas.study.records import records_of
-from mmrazor_bignas.study.statistics import CONFIDENCE, difference, kendall_tau, mean_and_error, mean_interval
+from mmrazor_bignas.study.statistics import (
+    CONFIDENCE,
+    difference,
+    kendall_tau,
+    mean_and_error,
+    mean_interval,
+    tau_interval,
+)
 
 WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
+ERRORS = 2  # a difference of more standard errors is called one
 TITLES = {
     'no_distillation': 'every subnet learns the labels',
-    'uniform': 'four random subnets a step; they learn the labels',
+    'uniform': 'four random subnets a step, which learn the labels',
     'step_each_subnet': 'four optimizer steps per batch',
     'bestup': 'BestUp',
     'alpha_divergence': 'adaptive alpha divergence',
@@ -57,7 +66,7 @@ class Results:
         return sorted(names, key=lambda name: self.cost(name)[0])
 
     def _results(self, of: str) -> list[dict]:
-        names = [run_name(of, seed) for seed in self.study.seeds]
+        names = [run_name(of, seed) for seed in self.study.all_seeds]
         return [self.records[name]['results'] for name in names if name in self.records]
 
 
@@ -106,9 +115,10 @@ def _state(results: Results) -> list[str]:
     missing = [name for name in runs if name not in results.records]
     hours = sum(record['seconds'] for record in results.records.values()) / 3600
     state = (
-        f'{len(runs) - len(missing)} of {len(runs)} runs are done; they took {hours:.1f} hours of wall time in all, '
+        f'{len(runs) - len(missing)} of {len(runs)} runs are done; their wall times add up to {hours:.1f} hours, '
+        f'{_sides(results)} side by side. The longest run took {_longest(results):.1f} minutes with its searches and '
+        f'tests, the longest training {_longest_training(results):.1f} minutes by the times in its log.'
     )
-    state += f'{_sides(results)} side by side. The longest took {_longest(results):.1f} minutes.'
     return [state + (f' Not done: {", ".join(missing)}.' if missing else ''), '']
 
 
@@ -124,6 +134,16 @@ def _longest(results: Results) -> float:
     return max(record['seconds'] for record in results.records.values()) / 60
 
 
+def _longest_training(results: Results) -> float:
+    return max(_training_seconds(record['log']['train']) for record in results.records.values()) / 60
+
+
+def _training_seconds(lines: Sequence[Mapping]) -> float:
+    """A line of the log has the mean time of an iteration since the line before."""
+    steps = [0, *(line['step'] for line in lines)]
+    return sum(line['time'] * (step - before) for line, before, step in zip(lines, steps, steps[1:], strict=False))
+
+
 def _verdict(results: Results) -> list[str]:
     names = results.compared()
     if len(names) < 3:
@@ -134,7 +154,9 @@ def _verdict(results: Results) -> list[str]:
     worst = min(gaps, key=gaps.get)
     mean, low, high = mean_interval(list(gaps.values()))
     tau = _tau(results)
-    of_seeds = _taus_of_seeds(results)
+    shared = _by_seed(results.shared(recipe, name) for name in names)
+    alone = _by_seed(results.alone(name) for name in names)
+    of_seeds = [kendall_tau(*both) for both in zip(shared, alone, strict=False)]
     preliminary = set(results.study.runs) - set(results.records)
     met = {True: 'met', False: 'NOT met'}
     return [
@@ -152,6 +174,9 @@ def _verdict(results: Results) -> list[str]:
         f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}); of one seed each: '
         f'{", ".join(f"{value:.2f}" for value in of_seeds)}.',
         '',
+        f"How well seeds agree with each other says what can be reached: Kendall's tau of two of them, mean over "
+        f'pairs, is {_agreement(alone):.2f} trained alone and {_agreement(shared):.2f} with shared weights.',
+        '',
         f'The intervals tell how other subnets of the space might come out. All share the weights of '
         f'{len(results.shared(recipe, names[0]))} supernet(s): what other seeds would change is only seen in the '
         'spread of the values below.',
@@ -163,17 +188,17 @@ def _tau(results: Results) -> tuple[float, float, float]:
     names, recipe = results.compared(), results.study.recipe
     shared = [mean_and_error(results.shared(recipe, name))[0] for name in names]
     alone = [mean_and_error(results.alone(name))[0] for name in names]
-    return kendall_tau(shared, alone)
+    return tau_interval(shared, alone)
 
 
-def _taus_of_seeds(results: Results) -> list[float]:
-    names, recipe = results.compared(), results.study.recipe
-    seeds = zip(
-        zip(*(results.shared(recipe, name) for name in names), strict=False),
-        zip(*(results.alone(name) for name in names), strict=False),
-        strict=False,
-    )
-    return [kendall_tau(shared, alone)[0] for shared, alone in seeds]
+def _by_seed(columns: Iterable[Sequence[float]]) -> list[tuple[float, ...]]:
+    """The accuracies of all subnets, for every seed that is done of all."""
+    return list(zip(*columns, strict=False))
+
+
+def _agreement(by_seed: Sequence[Sequence[float]]) -> float:
+    taus = [kendall_tau(*both) for both in combinations(by_seed, 2)]
+    return sum(taus) / len(taus) if taus else math.nan
 
 
 def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
@@ -211,7 +236,7 @@ def _ablations(results: Results) -> list[str]:
         return []
     cost = {recipe: training_flops(config, study.space) for recipe, config in study.supernets.items()}
     epochs = {run.of: run.epochs for run in study.runs.values() if run.kind == 'supernet'}
-    rows = []
+    rows, gaps = [], {}
     for recipe in study.supernets:
         for kind in ('shared', 'uncalibrated') if recipe == study.recipe else ('shared',):
             means = _means(results, recipe, kind)
@@ -219,6 +244,8 @@ def _ablations(results: Results) -> list[str]:
                 continue
             title = 'the recipe' if recipe == study.recipe else TITLES.get(recipe, recipe)
             title = "no calibration: statistics of the largest subnet's" if kind == 'uncalibrated' else title
+            if (recipe, kind) != (study.recipe, 'shared'):
+                gaps[title] = difference(means, reference)
             rows.append(
                 [
                     title,
@@ -227,7 +254,7 @@ def _ablations(results: Results) -> list[str]:
                     _values(results.shared(recipe, 'min', kind)),
                     _values(results.shared(recipe, 'max', kind)),
                     _values(means),
-                    '' if (recipe, kind) == (study.recipe, 'shared') else _signed(*difference(means, reference)),
+                    _signed(*gaps[title]) if title in gaps else '',
                 ]
             )
     return [
@@ -239,7 +266,17 @@ def _ablations(results: Results) -> list[str]:
         '',
         *_table(['training', 'epochs', 'compute', 'min', 'max', 'mean', 'against the recipe'], rows),
         '',
+        f'By more than {ERRORS} standard errors, which are rough with so few seeds:',
+        '',
+        f'- better than the recipe: {_those(gaps, lambda gap, error: gap > ERRORS * error)};',
+        f'- worse: {_those(gaps, lambda gap, error: gap < -ERRORS * error)};',
+        f'- neither: {_those(gaps, lambda gap, error: not abs(gap) > ERRORS * error)}.',
+        '',
     ]
+
+
+def _those(gaps: Mapping[str, tuple[float, float]], which: Callable[[float, float], bool]) -> str:
+    return '; '.join(title for title, gap in gaps.items() if which(*gap)) or 'none'
 
 
 def _means(results: Results, recipe: str, kind: str = 'shared') -> list[float]:

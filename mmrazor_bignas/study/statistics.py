@@ -46,7 +46,12 @@ def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
     return mean, mean - half, mean + half
 
 
-def kendall_tau(a: Sequence[float], b: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
+    """Kendall's tau-b of two rankings; nan where one has one value only."""
+    return float(scipy_stats().kendalltau(a, b).statistic)
+
+
+def tau_interval(a: Sequence[float], b: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
     """Kendall's tau-b of two rankings and the ends of its confidence interval, by the bootstrap over pairs.
 
     Args:
@@ -58,12 +63,11 @@ def kendall_tau(a: Sequence[float], b: Sequence[float], seed: int = 0) -> tuple[
         nan where a ranking has one value only.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    kendall = scipy_stats().kendalltau
     rng = np.random.default_rng(seed)
     taus = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(len(a), size=len(a))
         if len(set(a[drawn])) > 1 and len(set(b[drawn])) > 1:
-            taus.append(kendall(a[drawn], b[drawn]).statistic)
+            taus.append(kendall_tau(a[drawn], b[drawn]))
     low, high = np.quantile(taus, [(1 - CONFIDENCE) / 2, (1 + CONFIDENCE) / 2]) if taus else (math.nan, math.nan)
-    return float(kendall(a, b).statistic), float(low), float(high)
+    return kendall_tau(a, b), float(low), float(high)

@@ -33,7 +33,8 @@ def test_random_subnets_are_close_to_their_budget(study):
 
 def test_runs_need_what_they_read_and_nothing_else(study):
     runs = study.runs
-    assert len(runs) == 2 * (7 + 8 + 4)
+    assert len(runs) == 2 * (7 + 8 + 4) + 2 * (1 + 8)
+    assert {run.of for run in runs.values() if run.seed in (2, 3)} == {'sandwich', *study.subnets}
     assert not runs[study.first].needs
     for run in runs.values():
         reads_a_search = run.name != study.first and (run.kind == 'supernet' or run.of in study.searched)
@@ -82,7 +83,9 @@ def test_a_file_that_is_no_study(tmp_path, content, message):
 @pytest.mark.parametrize(
     ('changes', 'message'),
     [
-        ({'seeds': []}, 'seeds is []'),
+        ({'seeds': []}, 'seeds is []; expected a list of integers, 1 or more'),
+        ({'more_seeds': 3}, 'more_seeds is 3; expected a list of integers, 0 or more'),
+        ({'more_seeds': [1, 2]}, 'seeds and more_seeds are [0, 1, 1, 2] together; expected each once'),
         ({'budgets': {'small': 'few'}}, "budgets is {'small': 'few'}"),
         ({'random': 3}, 'random is 3; expected per_budget and seed'),
         ({'supernets': {}}, 'the recipe first'),

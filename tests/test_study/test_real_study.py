@@ -64,7 +64,7 @@ def small_study(tmp_path):
         base = f'_base_ = {str(STUDY.parent / name)!r}\n'
         (tmp_path / name).write_text(base + changes.replace('DATA', repr(str(data))).replace('PARTS', PARTS))
     content = yaml.safe_load(STUDY.read_text())
-    content.update(seeds=[0], supernets={'sandwich': 'supernet.py'})
+    content.update(seeds=[0], more_seeds=[], supernets={'sandwich': 'supernet.py'})
     content['baselines'].pop('efficientnet')
     path = tmp_path / 'study.yaml'
     path.write_text(yaml.safe_dump(content))

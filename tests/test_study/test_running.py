@@ -47,7 +47,7 @@ def test_runs_leave_records_and_what_they_need_comes_first(runner):
     assert records['sandwich-seed0']['starts'][0]['at'] <= records['bestup-seed0']['starts'][0]['at']
     yaml = runner.work_dir / 'subnets/searched_small.yaml'
     assert SubnetSpec.from_yaml(yaml) == runner.study.space.smallest
-    assert len(runner.left()) == 38 - 4
+    assert len(runner.left()) == 56 - 4
 
 
 def test_a_finished_run_is_not_repeated(runner):

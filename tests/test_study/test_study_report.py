@@ -17,6 +17,7 @@ START = {
     'torch': '2.11',
     'python': '3.11',
 }
+LINES = {'grad_norm': 1.5, 'time': 1.0, 'step': 10}, {'grad_norm': 2.5, 'time': 2.0, 'step': 20}
 
 
 @pytest.fixture(scope='module')
@@ -53,7 +54,7 @@ def made_up(study, shared_minus_alone: float) -> dict[str, dict]:
             'seconds': 60.0,
             'starts': [START, {**START, 'commit': '9876543210'}],
             'logs_digest': '00ff' * 16,
-            'log': {'train': [{'grad_norm': 1.5, 'step': 1}, {'grad_norm': 2.5, 'step': 2}], 'val': []},
+            'log': {'train': list(LINES), 'val': []},
             'results': results,
         }
     return records
@@ -69,16 +70,22 @@ def report_of(study, records, folder) -> str:
 def test_a_study_that_supports_the_claim(study, tmp_path):
     text = report_of(study, made_up(study, 0.5), tmp_path)
     assert text.count(': met.') == 3
-    assert '38 of 38 runs are done' in text
-    assert '| max | 81,000 | 1,234 | 81.50 / 81.60 | 81.00 / 81.10 | +0.50 ± 0.07 |' in text
+    assert '56 of 56 runs are done; their wall times add up to 0.9 hours, 2 side by side. The longest run' in text
+    assert 'took 1.0 minutes with its searches and tests, the longest training 0.5 minutes by the times' in text
+    assert (
+        '| max | 81,000 | 1,234 | 81.50 / 81.60 / 81.70 / 81.80 | 81.00 / 81.10 / 81.20 / 81.30 | +0.50 ± 0.09 |'
+        in text
+    )
     assert study.about.strip() in text
-    eleven = '11.00 / 11.00 | ' * 3
-    assert f"statistics of the largest subnet's | 200 | 1.00 | {eleven}-72.05" in text
-    assert '| the recipe | 200 | 1.00 | 80.50 / 80.60 | 81.50 / 81.60 | 83.00 / 83.10 |  |' in text
+    eleven = '11.00 / 11.00 / 11.00 / 11.00 | ' * 3
+    assert f"statistics of the largest subnet's | 200 | 1.00 | {eleven}-72.15 ± 0.06" in text
+    assert '| 83.00 / 83.10 / 83.20 / 83.30 |  |' in text
     assert 'abcdef0123, 9876543210 |' in text
-    assert 'of one seed each: 1.00, 1.00.' in text
+    assert '\n- better than the recipe: none;\n' in text
+    assert 'of one seed each: 1.00, 1.00, 1.00, 1.00.' in text
+    assert 'mean over pairs, is 1.00 trained alone and 1.00 with shared weights.' in text
     assert 'so far' not in text
-    assert '| sandwich | 2 | 2.00 | 2.50 |' in text
+    assert '| sandwich | 4 | 2.00 | 2.50 |' in text
     assert (tmp_path / study.name / 'shared_against_alone.png').stat().st_size > 10_000
     assert (tmp_path / study.name / 'budgets.png').stat().st_size > 10_000
 
@@ -87,7 +94,7 @@ def test_a_study_that_does_not(study, tmp_path):
     records = made_up(study, -0.5)
     shared = records[study.first]['results']['shared']
     for name, opposite in zip(study.subnets, reversed(study.subnets), strict=True):
-        for seed in study.seeds:
+        for seed in study.all_seeds:
             value = records[f'{opposite}-seed{seed}']['results'][SCORE] - 0.5
             records[f'sandwich-seed{seed}']['results']['shared'][name] = {SCORE: value}
     assert shared['min'] != shared['max']
@@ -96,14 +103,30 @@ def test_a_study_that_does_not(study, tmp_path):
     assert 'It is -1.00' in text
 
 
+def test_what_an_ablation_did_is_said_if_it_is_more_than_noise(study, tmp_path):
+    records = made_up(study, 0.5)
+    for seed in (0, 1):
+        for subnet in records[f'bestup-seed{seed}']['results']['shared'].values():
+            subnet[SCORE] += 3
+        for subnet in records[f'uniform-seed{seed}']['results']['shared'].values():
+            subnet[SCORE] += 2 * seed
+    text = report_of(study, records, tmp_path)
+    assert '\n- better than the recipe: BestUp;\n' in text
+    assert (
+        "\n- worse: no calibration: statistics of the largest subnet's; every subnet learns the labels; four opt"
+        in text
+    )
+    assert '\n- neither: four random subnets a step, which learn the labels.\n' in text
+
+
 def test_what_is_missing_is_named(study, tmp_path):
     records = made_up(study, 0.0)
-    for name in ('bestup-seed1', 'min-seed0', 'min-seed1', 'efficientnet_small-seed0'):
+    for name in ('bestup-seed1', 'efficientnet_small-seed0', *(f'min-seed{seed}' for seed in range(4))):
         del records[name]
     text = report_of(study, records, tmp_path)
-    assert '34 of 38 runs are done' in text
+    assert '50 of 56 runs are done' in text
     assert '## What the study says, so far' in text
-    assert 'Not done: min-seed0, efficientnet_small-seed0, bestup-seed1, min-seed1.' in text
+    assert 'Not done: min-seed0, efficientnet_small-seed0, bestup-seed1, min-seed1, min-seed2, min-seed3.' in text
     assert '\n| min |' not in text
 
 
