@@ -121,7 +121,7 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     assert len([word for word in evaluate if word.endswith('.yaml')]) == 8
     train, evaluate = runner.commands(runs['uniform-seed1'])
     assert train[1].endswith('uniform.py')
-    assert str(tmp_path / 'uniform-seed1/epoch_232.pth') in evaluate
+    assert str(tmp_path / 'uniform-seed1/epoch_225.pth') in evaluate
     alone, calibrated = runner.commands(runs['random_small_1-seed1'])
     assert calibrated[-1] == str(tmp_path / 'random_small_1-seed1/alone.json')
     assert f'algorithm.mutable_cfg={tmp_path / "subnets/random_small_1.yaml"}' in alone
