@@ -79,7 +79,8 @@ def test_a_study_that_supports_the_claim(study, tmp_path):
     assert study.about.strip() in text
     eleven = '11.00 / 11.00 / 11.00 / 11.00 | ' * 3
     assert f"statistics of the largest subnet's | 200 | 1.00 | {eleven}-72.15 ± 0.06" in text
-    assert '| 83.00 / 83.10 / 83.20 / 83.30 |  |' in text
+    recipe = '80.50 / 80.60 / 80.70 / 80.80 | 81.50 / 81.60 / 81.70 / 81.80 | 83.00 / 83.10 / 83.20 / 83.30'
+    assert f'| the recipe | 200 | 1.00 | {recipe} |  |' in text
     assert 'abcdef0123, 9876543210 |' in text
     assert '\n- better than the recipe: none;\n' in text
     assert 'of one seed each: 1.00, 1.00, 1.00, 1.00.' in text
