@@ -5,23 +5,20 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import combinations
 from pathlib import Path
 
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
-from mmrazor_bignas.study.collecting import SCORE
 from mmrazor_bignas.study.compute import training_flops
 from mmrazor_bignas.study.figures import draw_budgets, draw_rankings
-from mmrazor_bignas.study.plan import Study, run_name
+from mmrazor_bignas.study.plan import Study
 from mmrazor_bignas.study.records import records_of
+from mmrazor_bignas.study.results import Results, agreement
 from mmrazor_bignas.study.statistics import (
     CONFIDENCE,
     difference,
     kendall_tau,
-    mean_and_error,
     mean_interval,
-    tau_interval,
 )
 
 WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
@@ -34,40 +31,6 @@ TITLES = {
     'alpha_divergence': 'adaptive alpha divergence',
     'regularize_all': 'dropout in all subnets, weight decay once for each',
 }
-
-
-class Results:
-    """Accuracies in per cent out of the records of a study.
-
-    Args:
-        study: The study.
-        records: By the name of the run.
-    """
-
-    def __init__(self, study: Study, records: Mapping[str, dict]) -> None:
-        self.study, self.records = study, records
-
-    def alone(self, of: str) -> list[float]:
-        """Of a subnet or baseline trained alone, one for each seed that is done."""
-        return [result[SCORE] for result in self._results(of)]
-
-    def shared(self, recipe: str, subnet: str, kind: str = 'shared') -> list[float]:
-        """Of a subnet with the shared weights of a recipe's supernets."""
-        return [result[kind][subnet][SCORE] for result in self._results(recipe) if kind in result]
-
-    def cost(self, of: str) -> tuple[int, int]:
-        """FLOPs and params of a subnet or baseline that was trained alone."""
-        result = self._results(of)[0]
-        return result['flops'], result['params']
-
-    def compared(self) -> list[str]:
-        """Subnets that have both accuracies, by FLOPs."""
-        names = [name for name in self.study.subnets if self.alone(name) and self.shared(self.study.recipe, name)]
-        return sorted(names, key=lambda name: self.cost(name)[0])
-
-    def _results(self, of: str) -> list[dict]:
-        names = [run_name(of, seed) for seed in self.study.all_seeds]
-        return [self.records[name]['results'] for name in names if name in self.records]
 
 
 def write_report(study: Study, records: Path, out: Path) -> None:
@@ -145,25 +108,21 @@ def _training_seconds(lines: Sequence[Mapping]) -> float:
 
 
 def _verdict(results: Results) -> list[str]:
-    names = results.compared()
-    if len(names) < 3:
+    gaps = {name: round(gap, 6) for name, (gap, _) in results.gaps().items()}  # accuracies are multiples of 0.01
+    if len(gaps) < 3:
         return []
-    recipe = results.study.recipe
-    # Accuracies are multiples of 0.01; differences of theirs are rounded.
-    gaps = {name: round(difference(results.shared(recipe, name), results.alone(name))[0], 6) for name in names}
     worst = min(gaps, key=gaps.get)
     mean, low, high = mean_interval(list(gaps.values()))
-    tau = _tau(results)
-    shared = _by_seed(results.shared(recipe, name) for name in names)
-    alone = _by_seed(results.alone(name) for name in names)
-    of_seeds = [kendall_tau(*both) for both in zip(shared, alone, strict=False)]
+    tau = results.tau()
+    shared, alone = results.by_seed()
+    of_seeds = [kendall_tau(*both) for both in zip(shared, alone, strict=True)]
     preliminary = set(results.study.runs) - set(results.records)
     met = {True: 'met', False: 'NOT met'}
     return [
         '## What the study says' + (', so far' if preliminary else ''),
         '',
         f'Claim: a subnet cut out of the supernet, without retraining, is as good as the same network trained alone '
-        f'for as many epochs. {len(names)} subnets; accuracies are top-1 in per cent on the test images.',
+        f'for as many epochs. {len(gaps)} subnets; accuracies are top-1 in per cent on the test images.',
         '',
         f'- No subnet more than {-WORST_DIFFERENCE} points below itself trained alone: '
         f'{met[gaps[worst] >= WORST_DIFFERENCE]}. The worst is {worst}, {gaps[worst]:+.2f}; '
@@ -172,48 +131,30 @@ def _verdict(results: Results) -> list[str]:
         f'({CONFIDENCE:.0%} interval over subnets {low:+.2f} to {high:+.2f}).',
         f"- Kendall's tau of the two rankings of {TAU} or more: {met[tau[0] >= TAU]}. It is {tau[0]:.2f} "
         f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}); of one seed each: '
-        f'{", ".join(f"{value:.2f}" for value in of_seeds)}.',
+        f'{", ".join(f"{value:.2f}" for value in of_seeds) or "none is whole yet"}.',
         '',
         f"How well seeds agree with each other says what can be reached: Kendall's tau of two of them, mean over "
-        f'pairs, is {_agreement(alone):.2f} trained alone and {_agreement(shared):.2f} with shared weights.',
+        f'pairs, is {agreement(alone):.2f} trained alone and {agreement(shared):.2f} with shared weights.',
         '',
-        f'The intervals tell how other subnets of the space might come out. All share the weights of '
-        f'{len(results.shared(recipe, names[0]))} supernet(s): what other seeds would change is only seen in the '
-        'spread of the values below.',
+        'The intervals tell how other subnets of the space might come out. All share the weights of '
+        f'{len(results.shared(results.study.recipe, worst))} supernet(s): what other seeds would change is only seen '
+        'in the spread of the values below.',
         '',
     ]
 
 
-def _tau(results: Results) -> tuple[float, float, float]:
-    names, recipe = results.compared(), results.study.recipe
-    shared = [mean_and_error(results.shared(recipe, name))[0] for name in names]
-    alone = [mean_and_error(results.alone(name))[0] for name in names]
-    return tau_interval(shared, alone)
-
-
-def _by_seed(columns: Iterable[Sequence[float]]) -> list[tuple[float, ...]]:
-    """The accuracies of all subnets, for every seed that is done of all."""
-    return list(zip(*columns, strict=False))
-
-
-def _agreement(by_seed: Sequence[Sequence[float]]) -> float:
-    taus = [kendall_tau(*both) for both in combinations(by_seed, 2)]
-    return sum(taus) / len(taus) if taus else math.nan
-
-
 def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
-    names, recipe = results.compared(), results.study.recipe
-    if not names:
+    gaps, recipe = results.gaps(), results.study.recipe
+    if not gaps:
         return []
     rows = []
-    for name in names:
+    for name, (gap, error) in gaps.items():
         shared, alone = results.shared(recipe, name), results.alone(name)
-        gap, error = difference(shared, alone)
         flops, params = results.cost(name)
         rows.append([name, f'{flops:,}', f'{params:,}', _values(shared), _values(alone), _signed(gap, error)])
     figure = draw_rankings(
         plots / 'shared_against_alone.png',
-        {name: (results.shared(recipe, name), results.alone(name)) for name in names},
+        {name: (results.shared(recipe, name), results.alone(name)) for name in gaps},
     )
     return [
         '## Shared weights against training alone',
@@ -231,7 +172,7 @@ def _against_alone(results: Results, plots: Path, out: Path) -> list[str]:
 
 def _ablations(results: Results) -> list[str]:
     study = results.study
-    reference = _means(results, study.recipe)
+    reference = results.means(study.recipe)
     if not reference:
         return []
     cost = {recipe: training_flops(config, study.space) for recipe, config in study.supernets.items()}
@@ -239,7 +180,7 @@ def _ablations(results: Results) -> list[str]:
     rows, gaps = [], {}
     for recipe in study.supernets:
         for kind in ('shared', 'uncalibrated') if recipe == study.recipe else ('shared',):
-            means = _means(results, recipe, kind)
+            means = results.means(recipe, kind)
             if not means:
                 continue
             title = 'the recipe' if recipe == study.recipe else TITLES.get(recipe, recipe)
@@ -277,11 +218,6 @@ def _ablations(results: Results) -> list[str]:
 
 def _those(gaps: Mapping[str, tuple[float, float]], which: Callable[[float, float], bool]) -> str:
     return '; '.join(title for title, gap in gaps.items() if which(*gap)) or 'none'
-
-
-def _means(results: Results, recipe: str, kind: str = 'shared') -> list[float]:
-    columns = [results.shared(recipe, name, kind) for name in results.study.fixed_subnets]
-    return [sum(column) / len(column) for column in zip(*columns, strict=True)]
 
 
 def _budgets(results: Results, plots: Path, out: Path) -> list[str]:

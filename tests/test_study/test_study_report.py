@@ -7,6 +7,7 @@ from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.study.plan import Study
 from mmrazor_bignas.study.records import read_records, write_record
 from mmrazor_bignas.study.report import write_report
+from mmrazor_bignas.study.results import Results
 
 SCORE = 'accuracy/top1'
 START = {
@@ -129,6 +130,19 @@ def test_what_is_missing_is_named(study, tmp_path):
     assert '## What the study says, so far' in text
     assert 'Not done: min-seed0, efficientnet_small-seed0, bestup-seed1, min-seed1, min-seed2, min-seed3.' in text
     assert '\n| min |' not in text
+
+
+def test_a_seed_is_compared_with_itself(study):
+    records = made_up(study, 0.0)
+    for name in ('min-seed1', 'sandwich-seed2'):
+        del records[name]
+    results = Results(study, records)
+    assert results.alone('min') == [80.0, 80.2, 80.3]
+    assert results.shared('sandwich', 'min') == [80.0, 80.1, 80.3]
+    shared, alone = results.by_seed()
+    assert shared[0] == alone[0] == [80.0, 81.0, 82.0, 83.0, 84.0, 85.0, 86.0, 87.0]
+    assert shared[1] == alone[1] == [80.3, 81.3, 82.3, 83.3, 84.3, 85.3, 86.3, 87.3]
+    assert len(shared) == len(alone) == 2
 
 
 def test_the_same_records_make_the_same_report(study, tmp_path):
