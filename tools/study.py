@@ -76,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(f'--jobs is {jobs}; expected 1 or more')
     runner = StudyRunner(study, work_dir, records, ROOT, jobs, max(1, cores // jobs))
     if args.list:
-        for run in runner.left():
+        for run in runner.left(args.only):
             print(run.name)
         return
     runner.run(args.only, time.monotonic() + 3600 * args.hours)
@@ -90,6 +90,8 @@ def evaluate(args: argparse.Namespace) -> None:
     if 'test_cfg' not in cfg:
         raise InputError(f'{args.config}: has no test_cfg; evaluate needs the config of a subnet')
     subnets = {Path(path).stem: path for path in args.subnets}
+    if len(subnets) < len(args.subnets):
+        raise InputError(f'{" ".join(args.subnets)}: two files have one name, by which results are told apart')
     found = evaluate_subnets(cfg, args.checkpoint, subnets, args.statistics_of_largest)
     write_atomically(args.out, lambda file: file.write(json.dumps(found, indent=1).encode()))
     for name, result in found.items():

@@ -54,7 +54,7 @@ def alpha_divergence(student: Tensor, teacher: Tensor, alpha: float, clip: float
         clip: Upper bound of the importance weights (p / q) ** alpha.
 
     Returns:
-        Divergences (N,) without gradient, and carriers (N,) whose gradient is that of the clipped divergence.
+        Divergences (N,) without gradient, and carriers (N,) whose gradient is the divergence's with clipped weights.
     """
     log_q = student.float().log_softmax(1)
     q = log_q.detach().exp()

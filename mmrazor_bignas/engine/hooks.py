@@ -102,6 +102,11 @@ class LossHook(RuntimeInfoHook):
         self._steps.clear()
 
 
+def steps_each(runner: Runner) -> bool:
+    """Whether the optimizer steps after every subnet."""
+    return getattr(unwrapped(runner.model), 'step_each_subnet', False)
+
+
 def waiting_costs(values: torch.Tensor) -> bool:
     """Whether a device works on while the numbers are not asked for."""
     return values.is_cuda
@@ -114,12 +119,17 @@ def diverged(runner: Runner, step: Step, bad: Mapping[str, float]) -> str:
         runner: The Runner.
         step: The step.
         bad: The numbers that are not finite. The first pass among them is the culprit: later ones learn from it, or
-            from its gradients. Where only the sum of the gradients is bad, it may be any.
+            from its gradients. Where only the sum of the gradients is bad, it may be any. Where every pass is followed
+            by a step, it may be the pass before, whose gradients the weights were changed with.
     """
-    failed = [name for name in step.subnets if f'{name}/loss' in bad]
+    suspects = list(step.subnets)
+    failed = [name for name in suspects if f'{name}/loss' in bad]
+    if failed:
+        first = suspects.index(failed[0])
+        suspects = suspects[max(first - steps_each(runner), 0) : first + 1]
     what = ', '.join(f'{name} is {bad[name]}' for name in [f'{name}/loss' for name in failed] or bad)
     parts = [f'training stopped at iteration {step.iteration}: {what}']
-    for name in failed[:1] or step.subnets:
+    for name in suspects:
         subnet = step.subnets[name]
         flops = unwrapped(runner.model).architecture.cost(subnet).flops / 1e6
         parts.append(f'{name} was {subnet.to_dict()}, {flops:.1f} M FLOPs')

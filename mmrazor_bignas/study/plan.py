@@ -167,12 +167,12 @@ class Study:
 
         def add(of: str, seed: int, kind: str, config: Path, options: Mapping, needs: bool, *more: object) -> None:
             name, options = run_name(of, seed), {**options, 'randomness.seed': seed}
-            digest = digest_of(load_config(str(config), options).pretty_text, *more)
+            digest = digest_of(load_config(str(config), options).to_dict(), *more)
             needs_first = (first,) if needs and name != first else ()
             runs.append(Run(name, kind, config, of, seed, digest, options, needs_first))
 
-        evaluated = load_config(str(self.evaluate)).pretty_text
-        searched = (load_config(str(self.search)).pretty_text, self.budgets)
+        evaluated = load_config(str(self.evaluate)).to_dict()
+        searched = (load_config(str(self.search)).to_dict(), self.budgets)
         for seed in self.all_seeds:
             whole = seed in self.seeds
             for recipe, config in self.supernets.items() if whole else [(self.recipe, self.supernets[self.recipe])]:
@@ -207,19 +207,32 @@ def check(content: Mapping, path: str) -> None:
     seeds = content['seeds'] + content['more_seeds']
     if len(set(seeds)) < len(seeds):
         raise InputError(f'{path}: seeds and more_seeds are {seeds} together; expected each once')
+    for key in ('name', 'about', 'search', 'evaluate', 'alone', 'about_baselines'):
+        if not isinstance(content[key], str):
+            raise InputError(f'{path}: {key} is {content[key]!r}; expected a text')
     budgets, random = content['budgets'], content['random']
     if not isinstance(budgets, Mapping) or any(
         type(flops) not in (int, float) or flops <= 0 for flops in budgets.values()
     ):
         raise InputError(f'{path}: budgets is {budgets!r}; expected names with numbers of FLOPs')
-    if not isinstance(random, Mapping) or set(random) != {'per_budget', 'seed'}:
-        raise InputError(f'{path}: random is {random!r}; expected per_budget and seed')
-    if not isinstance(content['supernets'], Mapping) or not content['supernets']:
-        raise InputError(
-            f'{path}: supernets is {content["supernets"]!r}; expected names with configs, the recipe first'
-        )
-    for name, how in content['baselines'].items():
-        if not isinstance(how, Mapping) or set(how) != {'config', *budgets}:
+    if (
+        not isinstance(random, Mapping)
+        or set(random) != {'per_budget', 'seed'}
+        or any(type(number) is not int or number < 0 for number in random.values())
+    ):
+        raise InputError(f'{path}: random is {random!r}; expected per_budget and seed, integers of 0 or more')
+    supernets, baselines = content['supernets'], content['baselines']
+    if not isinstance(supernets, Mapping) or not supernets or not all(isinstance(it, str) for it in supernets.values()):
+        raise InputError(f'{path}: supernets is {supernets!r}; expected names with configs, the recipe first')
+    if not isinstance(baselines, Mapping):
+        raise InputError(f'{path}: baselines is {baselines!r}; expected names with configs and overrides, or {{}}')
+    for name, how in baselines.items():
+        if (
+            not isinstance(how, Mapping)
+            or set(how) != {'config', *budgets}
+            or not isinstance(how['config'], str)
+            or not all(isinstance(how[budget], Mapping) for budget in budgets)
+        ):
             raise InputError(
                 f'{path}: baselines.{name} has {how!r}; expected config, and overrides for {list(budgets)}'
             )

@@ -15,20 +15,37 @@ from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.study.plan import Run
 
+KEYS = {
+    'run',
+    'kind',
+    'of',
+    'seed',
+    'config',
+    'digest',
+    'commands',
+    'seconds',
+    'starts',
+    'results',
+    'logs_digest',
+    'log',
+}
+
 
 def read_records(folder: str | Path) -> dict[str, dict]:
     """All records of a folder, by the name of the run.
 
     Raises:
-        InputError: A file is no record.
+        InputError: A file is no record, or has the name of another run.
     """
     records = {}
     for path in sorted(Path(folder).glob('*.json')):
         try:
             record = json.loads(path.read_text(encoding='utf-8'))
-            records[record['run']] = record
-        except (ValueError, KeyError, TypeError) as error:
-            raise InputError(f'{path}: no record of a run; remove it, and the run is repeated') from error
+        except ValueError:
+            record = None
+        if not isinstance(record, Mapping) or set(record) != KEYS or record['run'] != path.stem:
+            raise InputError(f'{path}: no record of the run {path.stem}; remove it, and the run is repeated')
+        records[path.stem] = record
     return records
 
 

@@ -11,18 +11,21 @@ from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.study.compute import training_flops
 from mmrazor_bignas.study.figures import draw_budgets, draw_rankings
-from mmrazor_bignas.study.plan import Study
+from mmrazor_bignas.study.plan import RANDOM_FROM, Study
 from mmrazor_bignas.study.records import records_of
 from mmrazor_bignas.study.results import Results, agreement
 from mmrazor_bignas.study.statistics import (
     CONFIDENCE,
     difference,
     kendall_tau,
+    mean_and_error,
     mean_interval,
+    pooled_deviation,
 )
 
 WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
 ERRORS = 2  # a difference of more standard errors is called one
+NONE = 'none'
 TITLES = {
     'no_distillation': 'every subnet learns the labels',
     'uniform': 'four random subnets a step, which learn the labels',
@@ -80,7 +83,7 @@ def _state(results: Results) -> list[str]:
     state = (
         f'{len(runs) - len(missing)} of {len(runs)} runs are done; their wall times add up to {hours:.1f} hours, '
         f'{_sides(results)} side by side. The longest run took {_longest(results):.1f} minutes with its searches and '
-        f'tests, the longest training {_longest_training(results):.1f} minutes by the times in its log.'
+        f'tests, the longest training {_longest_training(results):.1f} minutes, by the times of steps in its log.'
     )
     return [state + (f' Not done: {", ".join(missing)}.' if missing else ''), '']
 
@@ -102,7 +105,7 @@ def _longest_training(results: Results) -> float:
 
 
 def _training_seconds(lines: Sequence[Mapping]) -> float:
-    """A line of the log has the mean time of an iteration since the line before."""
+    """An estimate: a line of the log has the mean time of the last steps before it, not of all since the last line."""
     steps = [0, *(line['step'] for line in lines)]
     return sum(line['time'] * (step - before) for line, before, step in zip(lines, steps, steps[1:], strict=False))
 
@@ -111,34 +114,61 @@ def _verdict(results: Results) -> list[str]:
     gaps = {name: round(gap, 6) for name, (gap, _) in results.gaps().items()}  # accuracies are multiples of 0.01
     if len(gaps) < 3:
         return []
-    worst = min(gaps, key=gaps.get)
-    mean, low, high = mean_interval(list(gaps.values()))
-    tau = results.tau()
-    shared, alone = results.by_seed()
-    of_seeds = [kendall_tau(*both) for both in zip(shared, alone, strict=True)]
+    fixed = {name: gap for name, gap in gaps.items() if name in results.study.fixed_subnets}
     preliminary = set(results.study.runs) - set(results.records)
-    met = {True: 'met', False: 'NOT met'}
-    return [
+    supernets = len(results.means(results.study.recipe))
+    lines = [
         '## What the study says' + (', so far' if preliminary else ''),
         '',
         f'Claim: a subnet cut out of the supernet, without retraining, is as good as the same network trained alone '
         f'for as many epochs. {len(gaps)} subnets; accuracies are top-1 in per cent on the test images.',
         '',
+        *_aims(results, gaps),
+        '',
+    ]
+    if len(fixed) >= 3:
+        lines += [
+            f'The searched ones were chosen for their accuracy with the shared weights of {results.study.first}, which '
+            f'is in favour of shared weights. The {len(fixed)} others alone:',
+            '',
+            *_aims(results, fixed),
+            '',
+        ]
+    return [
+        *lines,
+        *_seeds(results),
+        'The intervals take subnets for a sample of the space, which only the random ones are, and all share the '
+        f'weights of {supernets} supernet(s). What other seeds would change is seen in the spread of the values below. '
+        'That the test images are a sample, too, is in none of the errors.',
+        '',
+    ]
+
+
+def _aims(results: Results, gaps: Mapping[str, float]) -> list[str]:
+    worst = min(gaps, key=gaps.get)
+    mean, low, high = mean_interval(list(gaps.values()))
+    tau = results.tau(list(gaps))
+    met = {True: 'met', False: 'NOT met'}
+    return [
         f'- No subnet more than {-WORST_DIFFERENCE} points below itself trained alone: '
         f'{met[gaps[worst] >= WORST_DIFFERENCE]}. The worst is {worst}, {gaps[worst]:+.2f}; '
         f'{sum(gap < WORST_DIFFERENCE for gap in gaps.values())} of {len(gaps)} are below.',
         f'- Mean difference of {MEAN_DIFFERENCE:g} or more: {met[mean >= MEAN_DIFFERENCE]}. It is {mean:+.2f} '
         f'({CONFIDENCE:.0%} interval over subnets {low:+.2f} to {high:+.2f}).',
         f"- Kendall's tau of the two rankings of {TAU} or more: {met[tau[0] >= TAU]}. It is {tau[0]:.2f} "
-        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}); of one seed each: '
-        f'{", ".join(f"{value:.2f}" for value in of_seeds) or "none is whole yet"}.',
-        '',
-        f"How well seeds agree with each other says what can be reached: Kendall's tau of two of them, mean over "
-        f'pairs, is {agreement(alone):.2f} trained alone and {agreement(shared):.2f} with shared weights.',
-        '',
-        'The intervals tell how other subnets of the space might come out. All share the weights of '
-        f'{len(results.shared(results.study.recipe, worst))} supernet(s): what other seeds would change is only seen '
-        'in the spread of the values below.',
+        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}).',
+    ]
+
+
+def _seeds(results: Results) -> list[str]:
+    shared, alone = results.by_seed()
+    if len(alone) < 2:
+        return []
+    of_seeds = ', '.join(f'{kendall_tau(*both):.2f}' for both in zip(shared, alone, strict=True))
+    return [
+        f'Of one seed each, tau is {of_seeds}. For comparison, two seeds agree with each other, by the mean of tau '
+        f'over pairs of them, to {agreement(alone):.2f} trained alone and to {agreement(shared):.2f} with shared '
+        'weights; means over seeds can agree better.',
         '',
     ]
 
@@ -177,85 +207,105 @@ def _ablations(results: Results) -> list[str]:
         return []
     cost = {recipe: training_flops(config, study.space) for recipe, config in study.supernets.items()}
     epochs = {run.of: run.epochs for run in study.runs.values() if run.kind == 'supernet'}
+    trained = {recipe: means for recipe in study.supernets if (means := results.means(recipe))}
+    deviation = pooled_deviation(trained.values())
     rows, gaps = [], {}
-    for recipe in study.supernets:
-        for kind in ('shared', 'uncalibrated') if recipe == study.recipe else ('shared',):
-            means = results.means(recipe, kind)
-            if not means:
-                continue
-            title = 'the recipe' if recipe == study.recipe else TITLES.get(recipe, recipe)
-            title = "no calibration: statistics of the largest subnet's" if kind == 'uncalibrated' else title
-            if (recipe, kind) != (study.recipe, 'shared'):
-                gaps[title] = difference(means, reference)
-            rows.append(
-                [
-                    title,
-                    str(epochs[recipe]),
-                    f'{cost[recipe] / cost[study.recipe]:.2f}',
-                    _values(results.shared(recipe, 'min', kind)),
-                    _values(results.shared(recipe, 'max', kind)),
-                    _values(means),
-                    _signed(*gaps[title]) if title in gaps else '',
-                ]
-            )
+
+    def add(title: str, recipe: str, kind: str, gap: tuple[float, float] | None) -> None:
+        if gap:
+            gaps[title] = gap
+        rows.append(
+            [
+                title,
+                str(epochs[recipe]),
+                f'{cost[recipe] / cost[study.recipe]:.2f}',
+                _values(results.shared(recipe, 'min', kind)),
+                _values(results.shared(recipe, 'max', kind)),
+                _values(results.means(recipe, kind)),
+                _signed(*gap) if gap else '',
+            ]
+        )
+
+    add('the recipe', study.recipe, 'shared', None)
+    uncalibrated = zip(results.means(study.recipe, 'uncalibrated'), reference, strict=True)
+    add(
+        "no calibration: statistics of the largest subnet's",
+        study.recipe,
+        'uncalibrated',
+        mean_and_error([a - b for a, b in uncalibrated]),
+    )
+    for recipe in (recipe for recipe in trained if recipe != study.recipe):
+        add(TITLES.get(recipe, recipe), recipe, 'shared', difference(trained[recipe], reference, deviation))
+    unknown = _those(gaps, lambda gap, error: math.isnan(error))
     return [
         '## What each part is worth',
         '',
         'Every row is the recipe with what it says changed, and as many epochs as cost about the same: compute is the '
         'expected FLOPs of all forward and backward passes against those of the recipe. Mean: over the subnets that no '
-        'search chose, one value for each seed; differences with their standard error.',
+        'search chose, one value for each seed; differences with their standard error, from the deviation between '
+        'seeds, which is taken to be the same in all trainings.',
         '',
         *_table(['training', 'epochs', 'compute', 'min', 'max', 'mean', 'against the recipe'], rows),
         '',
-        f'By more than {ERRORS} standard errors, which are rough with so few seeds:',
+        f'By more than {ERRORS} standard errors:',
         '',
         f'- better than the recipe: {_those(gaps, lambda gap, error: gap > ERRORS * error)};',
         f'- worse: {_those(gaps, lambda gap, error: gap < -ERRORS * error)};',
-        f'- neither: {_those(gaps, lambda gap, error: not abs(gap) > ERRORS * error)}.',
+        f'- neither: {_those(gaps, lambda gap, error: abs(gap) <= ERRORS * error)}.',
+        *([f'- not known with one seed: {unknown}.'] if unknown != NONE else []),
         '',
     ]
 
 
 def _those(gaps: Mapping[str, tuple[float, float]], which: Callable[[float, float], bool]) -> str:
-    return '; '.join(title for title, gap in gaps.items() if which(*gap)) or 'none'
+    return '; '.join(title for title, gap in gaps.items() if which(*gap)) or NONE
 
 
 def _budgets(results: Results, plots: Path, out: Path) -> list[str]:
     study, rows, points = results.study, [], {}
+
+    def add(budget: str, title: str, of: str, calibrated: Sequence[float], running: Sequence[float]) -> None:
+        flops, params = results.cost(of)
+        rows.append([budget, title, f'{flops:,}', f'{params:,}', _values(calibrated), _values(running)])
+        points.setdefault(title, []).append((flops, calibrated or running))
+
     for budget in study.budgets:
         searched = f'searched_{budget}'
-        randoms = [f'random_{budget}_{i + 1}' for i in range(study.random['per_budget'])]
-        networks = [(searched, 'searched, alone'), *((name, 'random, alone') for name in randoms)]
-        networks += [(f'{baseline}_{budget}', baseline) for baseline in study.baselines]
         shared = results.shared(study.recipe, searched)
         if shared and results.alone(searched):
-            rows.append(_network(budget, 'searched, shared weights', results.cost(searched), shared))
-            points.setdefault('searched, shared weights', []).append((results.cost(searched)[0], shared))
-        for name, title in networks:
-            if results.alone(name):
-                rows.append(_network(budget, title, results.cost(name), results.alone(name)))
-                points.setdefault(title, []).append((results.cost(name)[0], results.alone(name)))
+            add(budget, 'searched, shared weights', searched, shared, [])
+        randoms = [f'random_{budget}_{i + 1}' for i in range(study.random['per_budget'])]
+        for of, title in ((searched, 'searched, alone'), *((name, 'random, alone') for name in randoms)):
+            if results.alone(of):
+                add(budget, title, of, results.alone(of), results.running(of))
+        for baseline in study.baselines:
+            if results.alone(f'{baseline}_{budget}'):
+                add(budget, baseline, f'{baseline}_{budget}', [], results.running(f'{baseline}_{budget}'))
     if not rows:
         return []
     figure = draw_budgets(plots / 'budgets.png', points)
+    candidates = results.records.get(study.first, {}).get('results', {}).get('candidates', {})
+    evaluated = [
+        f'{name} is the best of {number} candidates on images that are not tested on'
+        for name, number in candidates.items()
+    ]
     return [
-        '## At equal FLOPs and epochs',
+        '## Within a budget of FLOPs, at equal epochs',
         '',
-        study.about_baselines.strip(),
+        f'Random subnets have {RANDOM_FROM:.0%} to 100 % of a budget; a search may stay further below it. '
+        + ''.join(f'{one}. ' for one in evaluated)
+        + study.about_baselines.strip(),
         '',
-        *_table(['budget', 'network', 'FLOPs', 'params', 'top-1 %'], rows),
+        *_table(['budget', 'network', 'FLOPs', 'params', 'top-1 %, calibrated', 'with running statistics'], rows),
         '',
         f'![accuracy against FLOPs]({os.path.relpath(figure, out.parent)})',
         '',
     ]
 
 
-def _network(budget: str, title: str, cost: tuple[int, int], values: Sequence[float]) -> list[str]:
-    return [budget, title, f'{cost[0]:,}', f'{cost[1]:,}', _values(values)]
-
-
 def _stability(results: Results) -> list[str]:
     rows = []
+    missing = len(set(results.study.runs) - set(results.records))
     for of in [*results.study.supernets, 'alone', 'baseline']:
         chosen = [record for record in results.records.values() if of in (record['of'], record['kind'])]
         norms = [line['grad_norm'] for record in chosen for line in record['log']['train'] if 'grad_norm' in line]
@@ -264,11 +314,12 @@ def _stability(results: Results) -> list[str]:
     return [
         '## Stability',
         '',
-        'A loss or gradient norm that is no finite number ends a run, which then leaves no record: none of these did. '
-        'Norms are of the summed gradients before clipping, means over log intervals; with a step after each subnet, '
-        'of the last one.',
+        'A loss or gradient norm that is no finite number ends a run, which then leaves no record; '
+        + (f'{missing} runs have none, for this reason or another. ' if missing else 'all runs have one. ')
+        + 'Norms are of the summed gradients before clipping, each the mean of the last steps before a line of the '
+        'log; with a step after each subnet, of the last one.',
         '',
-        *_table(['trainings', 'runs', 'mean gradient norm', 'largest'], rows),
+        *_table(['trainings', 'runs', 'mean gradient norm', 'largest of these'], rows),
         '',
     ]
 

@@ -30,6 +30,10 @@ class Results:
         """Of a subnet with the shared weights of a recipe's supernets, one for each seed that is done."""
         return [result[kind][subnet][SCORE] for result in self._results(recipe)]
 
+    def running(self, of: str) -> list[float]:
+        """Of a subnet or baseline trained alone, with the running statistics of its batch normalisation."""
+        return [result.get('with_running_statistics', result[SCORE]) for result in self._results(of)]
+
     def means(self, recipe: str, kind: str = 'shared') -> list[float]:
         """Of a recipe, over the subnets that no search chose: one for each seed that is done."""
         columns = [self.shared(recipe, name, kind) for name in self.study.fixed_subnets]
@@ -49,9 +53,9 @@ class Results:
         """Accuracy with the recipe's shared weights less accuracy alone, and its standard error, by subnet."""
         return {name: difference(self.shared(self.study.recipe, name), self.alone(name)) for name in self.compared()}
 
-    def tau(self) -> tuple[float, float, float]:
-        """Kendall's tau of the two rankings of mean accuracies, and the ends of its interval."""
-        names, recipe = self.compared(), self.study.recipe
+    def tau(self, names: Sequence[str]) -> tuple[float, float, float]:
+        """Kendall's tau of the two rankings of mean accuracies of subnets, and the ends of its interval."""
+        recipe = self.study.recipe
         shared = [mean_and_error(self.shared(recipe, name))[0] for name in names]
         alone = [mean_and_error(self.alone(name))[0] for name in names]
         return tau_interval(shared, alone)

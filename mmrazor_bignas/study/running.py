@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
+from threading import Lock
 from typing import BinaryIO
 
 from mmrazor_bignas.engine.learning_curve import read_training_log
@@ -49,17 +50,21 @@ class StudyRunner:
         self.study, self.work_dir, self.records, self.root = study, work_dir, records, root
         self.jobs, self.threads = jobs, threads
         self._processes: set[subprocess.Popen] = set()
+        self._starting = Lock()  # of a process, which is known once it is begun, and stopped if all are
         self._stopped = False
+        self._lock_file: int | None = None
 
-    def left(self) -> list[Run]:
-        """Runs without a record.
+    def left(self, only: Sequence[str] = ()) -> list[Run]:
+        """Runs without a record, or those of them that ``only`` names.
 
         Raises:
-            InputError: See :func:`~mmrazor_bignas.study.records.records_of`.
+            InputError: A run is unknown; or see :func:`~mmrazor_bignas.study.records.records_of`.
         """
         runs = self.study.runs
+        if unknown := set(only) - set(runs):
+            raise InputError(f'{self.study.path}: has no run {min(unknown)!r}; it has {list(runs)}')
         done = records_of(self.records, runs)
-        return [run for name, run in runs.items() if name not in done]
+        return [run for name, run in runs.items() if name not in done and (not only or name in only)]
 
     def run(self, only: Sequence[str] = (), until: float = float('inf')) -> None:
         """Do what is left, or of it what ``only`` names.
@@ -69,15 +74,17 @@ class StudyRunner:
             until: No run is begun after this time (as of ``time.monotonic``); those that are on are finished.
 
         Raises:
-            InputError: A run is unknown, or another process is at this study.
+            InputError: A run is unknown or needs another one first, or another process is at this study.
             RunFailed: Commands failed; the runs that do not need them were done.
         """
-        if unknown := set(only) - set(self.study.runs):
-            raise InputError(f'{self.study.path}: has no run {min(unknown)!r}; it has {list(self.study.runs)}')
-        failures: list[RunFailed] = []
+        failures: list[BaseException] = []
         self._stopped = False
         with self._alone(), ThreadPoolExecutor(self.jobs) as pool:
-            waiting = [run for run in self.left() if not only or run.name in only]
+            waiting = self.left(only)
+            to_come = {run.name for run in self.left()} - {run.name for run in waiting}
+            for run in waiting:
+                if needed := to_come.intersection(run.needs):
+                    raise InputError(f'{run.name} needs {min(needed)}, which is not done; name it, too')
             running: set[Future] = set()
             try:
                 while waiting or running:
@@ -91,9 +98,12 @@ class StudyRunner:
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     failures += [error for future in finished if (error := future.exception())]
             finally:
-                self._stopped = True  # after a signal; what runs is not to go on with its next command
+                with self._starting:
+                    self._stopped = True  # after a signal; what runs is not to go on with its next command
                 for process in list(self._processes):
                     process.terminate()  # a training saves, and goes on another time
+        if strange := [error for error in failures if not isinstance(error, UserError)]:
+            raise strange[0]
         if failures:
             raise RunFailed('\n'.join(map(str, failures)))
 
@@ -157,9 +167,17 @@ class StudyRunner:
         """When and where the run was begun until now; what was begun with another config is moved aside."""
         starts, path = [], work_dir / STARTS
         if path.exists():
-            known = json.loads(path.read_text())
-            if known['digest'] == run.digest:
-                starts = known['starts']
+            try:
+                known = json.loads(path.read_text())
+                if known['digest'] == run.digest:
+                    starts = list(known['starts'])
+            except (ValueError, KeyError, TypeError) as error:
+                raise InputError(
+                    f'{path}: not the starts of a run; remove {work_dir}, and the run is repeated'
+                ) from error
+        if starts and not starts[-1]['seconds'] and (work_dir / LOG).exists():  # it was killed
+            lasted = (work_dir / LOG).stat().st_mtime - datetime.fromisoformat(starts[-1]['at']).timestamp()
+            starts[-1]['seconds'] = round(max(lasted, 0.0), 1)
         if work_dir.exists() and not starts:
             work_dir.rename(f'{work_dir}.{datetime.now(timezone.utc):%Y%m%d-%H%M%S}')
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
@@ -170,18 +188,20 @@ class StudyRunner:
 
     def _call(self, run: Run, command: list[str], log: Path) -> None:
         with open(log, 'a') as file:
-            if self._stopped:
-                raise RunFailed(f'{run.name}: stopped before python {shlex.join(command)}')
-            file.write(f'$ python {shlex.join(command)}\n')
-            file.flush()
-            process = subprocess.Popen(
-                [sys.executable, *command],
-                cwd=self.root,
-                stdout=file,
-                stderr=subprocess.STDOUT,
-                env={**os.environ, 'OMP_NUM_THREADS': str(self.threads)},
-            )
-            self._processes.add(process)
+            with self._starting:
+                if self._stopped:
+                    raise RunFailed(f'{run.name}: stopped before python {shlex.join(command)}')
+                file.write(f'$ python {shlex.join(command)}\n')
+                file.flush()
+                process = subprocess.Popen(
+                    [sys.executable, *command],
+                    cwd=self.root,
+                    stdout=file,
+                    stderr=subprocess.STDOUT,
+                    env={**os.environ, 'OMP_NUM_THREADS': str(self.threads)},
+                    pass_fds=[self._lock_file],  # held as long as a command runs, even if this process is killed
+                )
+                self._processes.add(process)
             code = process.wait()
             self._processes.remove(process)
         if code:
@@ -194,7 +214,7 @@ class StudyRunner:
     def _write_subnets(self) -> set[str]:
         """Write the YAMLs of the subnets that are known; the names of finished runs."""
         done = read_records(self.records)
-        known = self.study.fixed_subnets
+        known = dict(self.study.fixed_subnets)
         for subnet, rows in done.get(self.study.first, {}).get('results', {}).get('subnets', {}).items():
             known[subnet] = SubnetSpec.from_dict(rows)
         for name, subnet in known.items():
@@ -208,7 +228,10 @@ class StudyRunner:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError as error:
-                raise InputError(f'{self.work_dir}: another process is at this study') from error
+                raise InputError(
+                    f'{self.work_dir}: another process is at this study, or a command of one that was killed'
+                ) from error
+            self._lock_file = lock.fileno()
             yield
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 
 from mmrazor_bignas.errors import InputError
 
 CONFIDENCE = 0.95
-RESAMPLES = 4000
+RESAMPLES, SEED = 4000, 0
 
 
 def scipy_stats():
@@ -33,10 +33,20 @@ def mean_and_error(values: Sequence[float]) -> tuple[float, float]:
     return float(values.mean()), float(error)
 
 
-def difference(a: Sequence[float], b: Sequence[float]) -> tuple[float, float]:
-    """Mean of ``a`` minus mean of ``b``, with its standard error."""
+def difference(a: Sequence[float], b: Sequence[float], deviation: float | None = None) -> tuple[float, float]:
+    """Mean of ``a`` minus mean of ``b``, with its standard error: from their own deviations, or from a known one."""
     (mean_a, error_a), (mean_b, error_b) = mean_and_error(a), mean_and_error(b)
+    if deviation is not None:
+        error_a, error_b = (deviation / math.sqrt(len(values)) for values in (a, b))
     return mean_a - mean_b, math.hypot(error_a, error_b)
+
+
+def pooled_deviation(groups: Iterable[Sequence[float]]) -> float:
+    """Standard deviation within groups that share it; nan if none has two values."""
+    groups = [np.asarray(group, float) for group in groups]
+    freedom = sum(len(group) - 1 for group in groups)
+    squares = sum(((group - group.mean()) ** 2).sum() for group in groups)
+    return math.sqrt(squares / freedom) if freedom else math.nan
 
 
 def mean_interval(values: Sequence[float]) -> tuple[float, float, float]:
@@ -51,19 +61,18 @@ def kendall_tau(a: Sequence[float], b: Sequence[float]) -> float:
     return float(scipy_stats().kendalltau(a, b).statistic)
 
 
-def tau_interval(a: Sequence[float], b: Sequence[float], seed: int = 0) -> tuple[float, float, float]:
+def tau_interval(a: Sequence[float], b: Sequence[float]) -> tuple[float, float, float]:
     """Kendall's tau-b of two rankings and the ends of its confidence interval, by the bootstrap over pairs.
 
     Args:
         a: One number per subnet.
         b: The other number of each.
-        seed: Of the bootstrap.
 
     Returns:
         nan where a ranking has one value only.
     """
     a, b = np.asarray(a, float), np.asarray(b, float)
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng(SEED)
     taus = []
     for _ in range(RESAMPLES):
         drawn = rng.integers(len(a), size=len(a))

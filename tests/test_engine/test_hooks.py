@@ -103,6 +103,15 @@ def test_the_first_pass_that_failed_is_named_and_kept(training, tmp_path):
     assert [path.name for path in tmp_path.iterdir()] == ['diverged_random2.yaml']
 
 
+def test_where_every_pass_is_stepped_with_the_one_before_is_named_too(training, tmp_path):
+    runner, hook, _ = training
+    runner.model.step_each_subnet = True
+    step(runner, hook, 1.0, random1_loss=2.0, random2_loss=float('nan'), smallest_loss=float('nan'))
+    with pytest.raises(TrainingDiverged, match=r'smallest/loss is nan; random1 was .*; random2 was [^;]*$'):
+        hook.fetch(runner)
+    assert {path.name for path in tmp_path.iterdir()} == {'diverged_random1.yaml', 'diverged_random2.yaml'}
+
+
 def test_a_norm_that_is_no_number_names_every_subnet_of_the_step(training, tmp_path):
     runner, hook, _ = training
     runner.optim_wrapper.grad_norm = torch.tensor(float('nan'))

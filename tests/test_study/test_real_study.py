@@ -82,8 +82,10 @@ def test_a_study_that_is_stopped_goes_on_and_is_reported(small_study):
     run = command(small_study, 'run', '--work-dir', work_dir, '--jobs', '2', '--only', *RUNS)
     first = subprocess.Popen(run, cwd=small_study.parent, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
     log = work_dir / 'sandwich-seed0/study.log'
+    limit = time.monotonic() + 280
     while not (log.exists() and 'Saving checkpoint' in log.read_text()):
         assert first.poll() is None, first.stdout.read()
+        assert time.monotonic() < limit, log
         time.sleep(0.2)
     first.send_signal(signal.SIGTERM)
     first.wait(60)

@@ -1,7 +1,13 @@
 """Runs with commands that take no time."""
 
 import fcntl
+import json
+import os
+import re
+import signal
 import time
+from datetime import datetime, timezone
+from multiprocessing import get_context
 
 import pytest
 from test_plan import STUDY
@@ -44,7 +50,6 @@ def test_runs_leave_records_and_what_they_need_comes_first(runner):
     assert set(records) == set(SOME)
     assert records['bestup-seed0']['commands'][0].startswith('python -c')
     assert 'trained bestup-seed0' in (runner.work_dir / 'bestup-seed0' / LOG).read_text()
-    assert records['sandwich-seed0']['starts'][0]['at'] <= records['bestup-seed0']['starts'][0]['at']
     yaml = runner.work_dir / 'subnets/searched_small.yaml'
     assert SubnetSpec.from_yaml(yaml) == runner.study.space.smallest
     assert len(runner.left()) == 56 - 4
@@ -60,6 +65,9 @@ def test_a_finished_run_is_not_repeated(runner):
 
 
 def test_a_run_that_fails_stops_only_those_that_need_it(runner):
+    with pytest.raises(InputError, match='bestup-seed0 needs sandwich-seed0, which is not done; name it, too'):
+        runner.run(['min-seed0', 'bestup-seed0'])
+    assert not read_records(runner.records)
     runner.fails = ('sandwich-seed0',)
     with pytest.raises(RunFailed, match=r'(?s)sandwich-seed0: python -c .* ended with 3; .*trained sandwich-seed0'):
         runner.run(SOME)
@@ -84,6 +92,54 @@ def test_what_was_begun_with_another_config_is_moved_aside(runner):
     assert (aside / LOG).exists()
 
 
+def test_a_run_that_was_killed_lasted_until_its_last_line(runner):
+    runner.fails = ('min-seed0',)
+    with pytest.raises(RunFailed):
+        runner.run(['min-seed0'])
+    runner.fails = ()
+    starts, log = (runner.work_dir / 'min-seed0' / name for name in ('starts.json', LOG))
+    known = json.loads(starts.read_text())
+    known['starts'][0].update(at='2026-01-01T00:00:00+00:00', seconds=0.0)
+    starts.write_text(json.dumps(known))
+    end = datetime(2026, 1, 1, 0, 1, 30, tzinfo=timezone.utc).timestamp()
+    os.utime(log, (end, end))
+    runner.run(['min-seed0'])
+    record = read_records(runner.records)['min-seed0']
+    assert record['starts'][0]['seconds'] == 90.0
+    assert record['seconds'] == pytest.approx(90.0 + record['starts'][1]['seconds'])
+
+
+@pytest.mark.parametrize('content', ['{', '{}', '[]'])
+def test_starts_that_cannot_be_read(runner, content):
+    path = runner.work_dir / 'min-seed0/starts.json'
+    path.parent.mkdir(parents=True)
+    path.write_text(content)
+    with pytest.raises(RunFailed, match=r'starts\.json: not the starts of a run; remove '):
+        runner.run(['min-seed0'])
+
+
+def test_a_fault_of_the_program_is_not_hidden(runner, monkeypatch):
+    monkeypatch.setattr(running, 'collect', lambda *_: {}['accuracy'])
+    with pytest.raises(KeyError, match='accuracy'):
+        runner.run(['min-seed0'])
+
+
+def test_a_command_keeps_others_away_even_if_its_runner_is_killed(runner):
+    code = 'import os, time; print(f"pid {os.getpid()} ", flush=True); time.sleep(60)'
+    runner.commands = lambda run: [['-c', code]]
+    killed = get_context('fork').Process(target=runner.run, args=(['min-seed0'],))
+    killed.start()
+    log, limit = runner.work_dir / 'min-seed0' / LOG, time.monotonic() + 60
+    while not (log.exists() and (found := re.search(r'^pid (\d+) $', log.read_text(), re.MULTILINE))):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    killed.kill()
+    killed.join()
+    with pytest.raises(InputError, match='another process is at this study, or a command of one that was killed'):
+        runner.run(['min-seed0'])
+    os.kill(int(found[1]), signal.SIGKILL)
+
+
 def test_nothing_begins_after_the_time_is_up(runner):
     runner.run(SOME, until=time.monotonic() - 1)
     assert not read_records(runner.records)
@@ -102,7 +158,7 @@ def test_a_record_of_another_config_is_refused(runner):
 def test_an_unknown_run_and_a_second_process(runner):
     with pytest.raises(InputError, match="no run 'nothing'"):
         runner.run(['nothing'])
-    runner.work_dir.mkdir()
+    assert [run.name for run in runner.left(['min-seed1', 'bestup-seed0'])] == ['bestup-seed0', 'min-seed1']
     with open(runner.work_dir / 'lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         with pytest.raises(InputError, match='another process is at this study'):

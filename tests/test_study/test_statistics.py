@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from mmrazor_bignas.study.statistics import difference, kendall_tau, mean_and_error, mean_interval, tau_interval
+from mmrazor_bignas.study.statistics import (
+    difference,
+    kendall_tau,
+    mean_and_error,
+    mean_interval,
+    pooled_deviation,
+    tau_interval,
+)
 
 
 def test_tau_of_equal_and_of_opposite_rankings():
@@ -36,7 +43,13 @@ def test_rankings_of_one_value():
 def test_means_and_their_errors():
     assert mean_and_error([1.0, 3.0]) == (2.0, 1.0)
     assert math.isnan(mean_and_error([1.0])[1])
+    assert difference([1.0, 3.0], [0.0], deviation=2.0) == (2.0, pytest.approx(math.sqrt(2 + 4)))
     assert difference([1.0, 3.0], [0.0, 2.0]) == (1.0, pytest.approx(math.sqrt(2)))
     mean, low, high = mean_interval([1.0, 3.0])
     assert (mean, mean - low) == (2.0, pytest.approx(high - mean))
     assert high - mean == pytest.approx(12.706, abs=1e-3)  # Student's t of one degree of freedom
+
+
+def test_the_deviation_within_groups():
+    assert pooled_deviation([[1.0, 3.0], [10.0, 14.0, 18.0], [7.0]]) == pytest.approx(math.sqrt((2 + 32) / 3))
+    assert math.isnan(pooled_deviation([[1.0], [2.0]]))

@@ -1,5 +1,7 @@
 """The report of made-up records: every number in it is one of theirs."""
 
+import json
+
 import pytest
 from test_plan import STUDY
 
@@ -39,11 +41,13 @@ def made_up(study, shared_minus_alone: float) -> dict[str, dict]:
             results = {'shared': shared}
             if run.of == study.recipe:
                 results['subnets'] = dict.fromkeys(study.searched, searched)
+                results['candidates'] = dict.fromkeys(study.searched, 77)
                 results['uncalibrated'] = {name: {SCORE: 11.0} for name in level}
         else:
             value = level.get(run.of, 75.0)
             results = {SCORE: value + run.seed / 10, 'flops': int(value * 1000), 'params': 1234}
             if run.kind == 'alone':
+                results['with_running_statistics'] = value - 0.5
                 results['subnet'] = subnets.get(run.of, searched)
         records[run.name] = {
             'run': run.name,
@@ -52,6 +56,7 @@ def made_up(study, shared_minus_alone: float) -> dict[str, dict]:
             'seed': run.seed,
             'config': str(run.config),
             'digest': run.digest,
+            'commands': ['python tools/train.py'],
             'seconds': 60.0,
             'starts': [START, {**START, 'commit': '9876543210'}],
             'logs_digest': '00ff' * 16,
@@ -70,9 +75,10 @@ def report_of(study, records, folder) -> str:
 
 def test_a_study_that_supports_the_claim(study, tmp_path):
     text = report_of(study, made_up(study, 0.5), tmp_path)
-    assert text.count(': met.') == 3
+    assert text.count(': met.') == 6
+    assert 'The 6 others alone:' in text
     assert '56 of 56 runs are done; their wall times add up to 0.9 hours, 2 side by side. The longest run' in text
-    assert 'took 1.0 minutes with its searches and tests, the longest training 0.5 minutes by the times' in text
+    assert 'took 1.0 minutes with its searches and tests, the longest training 0.5 minutes, by the times' in text
     assert (
         '| max | 81,000 | 1,234 | 81.50 / 81.60 / 81.70 / 81.80 | 81.00 / 81.10 / 81.20 / 81.30 | +0.50 ± 0.09 |'
         in text
@@ -84,9 +90,13 @@ def test_a_study_that_supports_the_claim(study, tmp_path):
     assert f'| the recipe | 200 | 1.00 | {recipe} |  |' in text
     assert 'abcdef0123, 9876543210 |' in text
     assert '\n- better than the recipe: none;\n' in text
-    assert 'of one seed each: 1.00, 1.00, 1.00, 1.00.' in text
-    assert 'mean over pairs, is 1.00 trained alone and 1.00 with shared weights.' in text
+    assert 'Of one seed each, tau is 1.00, 1.00, 1.00, 1.00.' in text
+    assert 'to 1.00 trained alone and to 1.00 with shared weights;' in text
     assert 'so far' not in text
+    assert 'searched_small is the best of 77 candidates' in text
+    of_four = '81.50 / 81.50 / 81.50 / 81.50'
+    assert f'| small | random, alone | 82,000 | 1,234 | 82.00 / 82.10 / 82.20 / 82.30 | {of_four} |' in text
+    assert '| small | mobilenet_v3 | 75,000 | 1,234 |  | 75.00 / 75.10 |' in text
     assert '| sandwich | 4 | 2.00 | 2.50 |' in text
     assert (tmp_path / study.name / 'shared_against_alone.png').stat().st_size > 10_000
     assert (tmp_path / study.name / 'budgets.png').stat().st_size > 10_000
@@ -101,7 +111,7 @@ def test_a_study_that_does_not(study, tmp_path):
             records[f'sandwich-seed{seed}']['results']['shared'][name] = {SCORE: value}
     assert shared['min'] != shared['max']
     text = report_of(study, records, tmp_path)
-    assert text.count('NOT met') == 3
+    assert text.count('NOT met') == 5  # without the searched ones, which are the worst, the mean is +1.50
     assert 'It is -1.00' in text
 
 
@@ -119,6 +129,15 @@ def test_what_an_ablation_did_is_said_if_it_is_more_than_noise(study, tmp_path):
         in text
     )
     assert '\n- neither: four random subnets a step, which learn the labels.\n' in text
+    assert 'not known' not in text
+
+
+def test_of_one_seed_nothing_is_said_to_differ(study, tmp_path):
+    records = {name: record for name, record in made_up(study, 0.5).items() if record['seed'] == 0}
+    text = report_of(study, records, tmp_path)
+    assert '\n- better than the recipe: none;\n- worse: none;\n- neither: none.\n' in text
+    assert "- not known with one seed: no calibration: statistics of the largest subnet's; every subnet" in text
+    assert 'Of one seed each' not in text
 
 
 def test_what_is_missing_is_named(study, tmp_path):
@@ -153,9 +172,11 @@ def test_the_same_records_make_the_same_report(study, tmp_path):
 def test_no_record_and_one_that_is_broken(study, tmp_path):
     with pytest.raises(InputError, match='has no records of runs'):
         write_report(study, tmp_path, tmp_path / 'results.md')
-    (tmp_path / 'x.json').write_text('{"of": 1}')
-    with pytest.raises(InputError, match=r'x\.json: no record of a run'):
-        read_records(tmp_path)
+    record = json.dumps(made_up(study, 0.0)['min-seed0'])
+    for content in ('{"run": "min-seed1"}', '[1]', '{', record):  # the last is of another run
+        (tmp_path / 'min-seed1.json').write_text(content)
+        with pytest.raises(InputError, match=r'min-seed1\.json: no record of the run min-seed1'):
+            read_records(tmp_path)
 
 
 def test_records_of_other_configs_and_of_other_subnets(study, tmp_path):
