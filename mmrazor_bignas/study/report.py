@@ -129,7 +129,7 @@ def _verdict(results: Results) -> list[str]:
     if len(fixed) >= 3:
         lines += [
             f'The searched ones were chosen for their accuracy with the shared weights of {results.study.first}, which '
-            f'is in favour of shared weights. The {len(fixed)} others alone:',
+            f'is in favour of shared weights. Of the {len(fixed)} others:',
             '',
             *_aims(results, fixed),
             '',
@@ -138,7 +138,7 @@ def _verdict(results: Results) -> list[str]:
         *lines,
         *_seeds(results),
         'The intervals take subnets for a sample of the space, which only the random ones are, and all share the '
-        f'weights of {supernets} supernet(s). What other seeds would change is seen in the spread of the values below. '
+        f'weights of {supernets} supernet{"s" * (supernets > 1)}. What other seeds would change is seen in the spread of the values below. '
         'That the test images are a sample, too, is in none of the errors.',
         '',
     ]
@@ -154,9 +154,9 @@ def _aims(results: Results, gaps: Mapping[str, float]) -> list[str]:
         f'{met[gaps[worst] >= WORST_DIFFERENCE]}. The worst is {worst}, {gaps[worst]:+.2f}; '
         f'{sum(gap < WORST_DIFFERENCE for gap in gaps.values())} of {len(gaps)} are below.',
         f'- Mean difference of {MEAN_DIFFERENCE:g} or more: {met[mean >= MEAN_DIFFERENCE]}. It is {mean:+.2f} '
-        f'({CONFIDENCE:.0%} interval over subnets {low:+.2f} to {high:+.2f}).',
+        f'({100 * CONFIDENCE:.0f} % interval over subnets {low:+.2f} to {high:+.2f}).',
         f"- Kendall's tau of the two rankings of {TAU} or more: {met[tau[0] >= TAU]}. It is {tau[0]:.2f} "
-        f'({CONFIDENCE:.0%} interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}).',
+        f'({100 * CONFIDENCE:.0f} % interval, bootstrap over subnets, {tau[1]:.2f} to {tau[2]:.2f}).',
     ]
 
 
@@ -229,7 +229,7 @@ def _ablations(results: Results) -> list[str]:
     add('the recipe', study.recipe, 'shared', None)
     uncalibrated = zip(results.means(study.recipe, 'uncalibrated'), reference, strict=True)
     add(
-        "no calibration: statistics of the largest subnet's",
+        "no calibration: all have the largest subnet's statistics",
         study.recipe,
         'uncalibrated',
         mean_and_error([a - b for a, b in uncalibrated]),
@@ -285,15 +285,15 @@ def _budgets(results: Results, plots: Path, out: Path) -> list[str]:
         return []
     figure = draw_budgets(plots / 'budgets.png', points)
     candidates = results.records.get(study.first, {}).get('results', {}).get('candidates', {})
-    evaluated = [
-        f'{name} is the best of {number} candidates on images that are not tested on'
-        for name, number in candidates.items()
-    ]
+    searches = ''
+    if candidates:
+        numbers = ' and '.join(map(str, candidates.values()))
+        searches = f'The searches chose the best of {numbers} candidates, by images that are not tested on. '
     return [
         '## Within a budget of FLOPs, at equal epochs',
         '',
-        f'Random subnets have {RANDOM_FROM:.0%} to 100 % of a budget; a search may stay further below it. '
-        + ''.join(f'{one}. ' for one in evaluated)
+        f'Random subnets have {100 * RANDOM_FROM:.0f} to 100 % of a budget; a search may stay further below it. '
+        + searches
         + study.about_baselines.strip(),
         '',
         *_table(['budget', 'network', 'FLOPs', 'params', 'top-1 %, calibrated', 'with running statistics'], rows),
