@@ -138,7 +138,8 @@ def _verdict(results: Results) -> list[str]:
         *lines,
         *_seeds(results),
         'The intervals take subnets for a sample of the space, which only the random ones are, and all share the '
-        f'weights of {supernets} supernet{"s" * (supernets > 1)}. What other seeds would change is seen in the spread of the values below. '
+        f'weights of {supernets} supernet{"s" * (supernets > 1)}. What other seeds would change is seen in the spread '
+        'of the values below. '
         'That the test images are a sample, too, is in none of the errors.',
         '',
     ]
