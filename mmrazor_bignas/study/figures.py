@@ -20,7 +20,9 @@ def draw_rankings(path: Path, accuracies: Mapping[str, tuple[Sequence[float], Se
         x, y = (sum(values) / len(values) for values in (alone, shared))
         errors = [[[mean - min(values)], [max(values) - mean]] for mean, values in ((x, alone), (y, shared))]
         axes.errorbar(x, y, xerr=errors[0], yerr=errors[1], marker='o', capsize=2)
-        axes.annotate(name, (x, y), xytext=(5, -10), textcoords='offset points', fontsize=8)
+        right = x > ends[0] + 0.7 * (ends[1] - ends[0])  # where a name would leave the plot on its right
+        where = {'xytext': (-5 if right else 5, -10), 'ha': 'right' if right else 'left'}
+        axes.annotate(name, (x, y), textcoords='offset points', fontsize=8, **where)
     axes.set(xlabel='top-1 % trained alone', ylabel='top-1 % with shared weights', xlim=ends, ylim=ends)
     axes.set_title('above the line, shared weights are better; bars span the seeds', fontsize=9)
     save_figure(figure, path)
