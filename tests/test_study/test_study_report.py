@@ -1,8 +1,10 @@
 """The report of made-up records: every number in it is one of theirs."""
 
 import json
+from pathlib import Path
 
 import pytest
+from conftest import ROOT
 from test_plan import STUDY
 
 from mmrazor_bignas.errors import InputError
@@ -188,3 +190,12 @@ def test_records_of_other_configs_and_of_other_subnets(study, tmp_path):
     records['bestup-seed0']['digest'] = 'other'
     with pytest.raises(InputError, match=r'bestup-seed0\.json is of another config'):
         report_of(study, records, tmp_path / 'b')
+
+
+def test_the_published_results_are_made_of_their_records(tmp_path, monkeypatch):
+    (tmp_path / 'docs').mkdir()
+    for name in ('configs', 'docs/results'):
+        (tmp_path / name).symlink_to(ROOT / name)
+    monkeypatch.chdir(tmp_path)
+    write_report(Study(STUDY.relative_to(ROOT)), Path('docs/results/fashion_mnist'), Path('docs/results.md'))
+    assert Path('docs/results.md').read_text() == (ROOT / 'docs/results.md').read_text()
