@@ -25,7 +25,6 @@ from mmrazor_bignas.study.statistics import (
 
 WORST_DIFFERENCE, MEAN_DIFFERENCE, TAU = -0.3, 0.0, 0.6  # what was aimed at
 ERRORS = 2  # a difference of more standard errors is called one
-NONE = 'none'
 TITLES = {
     'no_distillation': 'every subnet learns the labels',
     'uniform': 'four random subnets a step, which learn the labels',
@@ -250,16 +249,16 @@ def _ablations(results: Results) -> list[str]:
         '',
         f'By more than {ERRORS} standard errors:',
         '',
-        f'- better than the recipe: {_those(gaps, lambda gap, error: gap > ERRORS * error)};',
-        f'- worse: {_those(gaps, lambda gap, error: gap < -ERRORS * error)};',
-        f'- neither: {_those(gaps, lambda gap, error: abs(gap) <= ERRORS * error)}.',
-        *([f'- not known with one seed: {unknown}.'] if unknown != NONE else []),
+        f'- better than the recipe: {_those(gaps, lambda gap, error: gap > ERRORS * error) or "none"};',
+        f'- worse: {_those(gaps, lambda gap, error: gap < -ERRORS * error) or "none"};',
+        f'- neither: {_those(gaps, lambda gap, error: abs(gap) <= ERRORS * error) or "none"}.',
+        *([f'- not known with one seed: {unknown}.'] if unknown else []),
         '',
     ]
 
 
 def _those(gaps: Mapping[str, tuple[float, float]], which: Callable[[float, float], bool]) -> str:
-    return '; '.join(title for title, gap in gaps.items() if which(*gap)) or NONE
+    return '; '.join(title for title, gap in gaps.items() if which(*gap))
 
 
 def _budgets(results: Results, plots: Path, out: Path) -> list[str]:

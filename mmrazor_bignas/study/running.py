@@ -81,14 +81,13 @@ class StudyRunner:
         self._stopped = False
         with self._alone(), ThreadPoolExecutor(self.jobs) as pool:
             waiting = self.left(only)
-            to_come = {run.name for run in self.left()} - {run.name for run in waiting}
+            done = self._write_subnets()
             for run in waiting:
-                if needed := to_come.intersection(run.needs):
+                if needed := set(run.needs) - done - {other.name for other in waiting}:
                     raise InputError(f'{run.name} needs {min(needed)}, which is not done; name it, too')
             running: set[Future] = set()
             try:
                 while waiting or running:
-                    done = self._write_subnets()
                     ready = [run for run in waiting if done.issuperset(run.needs)] if time.monotonic() < until else []
                     for run in ready[: self.jobs - len(running)]:
                         waiting.remove(run)
@@ -97,6 +96,7 @@ class StudyRunner:
                         break  # what waits needs a run that failed, or another time
                     finished, running = wait(running, return_when=FIRST_COMPLETED)
                     failures += [error for future in finished if (error := future.exception())]
+                    done = self._write_subnets()
             finally:
                 with self._starting:
                     self._stopped = True  # after a signal; what runs is not to go on with its next command

@@ -44,11 +44,14 @@ def runner(tmp_path, monkeypatch):
 SOME = ['sandwich-seed0', 'min-seed0', 'bestup-seed0', 'searched_small-seed1']
 
 
-def test_runs_leave_records_and_what_they_need_comes_first(runner):
+def test_runs_leave_records_and_what_they_need_comes_first(runner, capsys):
     runner.run(SOME)
+    printed = capsys.readouterr().out
+    assert printed.index('sandwich-seed0: done') < printed.index('bestup-seed0: begun')
     records = read_records(runner.records)
     assert set(records) == set(SOME)
     assert records['bestup-seed0']['commands'][0].startswith('python -c')
+    assert records['sandwich-seed0']['starts'][0]['at'] <= records['bestup-seed0']['starts'][0]['at']
     assert 'trained bestup-seed0' in (runner.work_dir / 'bestup-seed0' / LOG).read_text()
     yaml = runner.work_dir / 'subnets/searched_small.yaml'
     assert SubnetSpec.from_yaml(yaml) == runner.study.space.smallest

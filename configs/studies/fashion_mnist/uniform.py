@@ -2,7 +2,7 @@
 _base_ = './supernet.py'
 
 # Four random subnets a step, which learn the labels: no sandwich and no teacher (arXiv:1904.00420). 225 epochs cost
-# about what 200 of the sandwich do, in less than a quarter of an hour.
+# about what 200 of the sandwich do.
 algorithm = dict(
     sampler=dict(_delete_=True, type='mmrazor_bignas.UniformSampler', num_random=4, seed=0),
     distillation=None,
