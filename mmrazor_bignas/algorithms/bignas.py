@@ -13,6 +13,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.kernels import StepWeights
 from mmrazor_bignas.registry import MODELS, TASK_UTILS
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 
@@ -111,12 +112,17 @@ class BigNAS(BaseModel):
             with optim_wrapper.optim_context(self):
                 return self.scores(candidates, images_for, data['data_samples'])
 
-        subnets = self.sampler(space, current_step(), score)
+        weights = StepWeights(self.architecture.parameters())
+        with weights.one_pass(exchanged=False):
+            subnets = self.sampler(space, current_step(), score)
         last, teacher, losses, top1 = list(subnets)[-1], None, {}, {}
         for name, subnet in subnets.items():
             step = self.step_each_subnet or name == last
             drop = self.regularize == 'all' or subnet == space.largest
-            with optim_wrapper.optim_context(forward), gradient_exchange(forward, step):
+            if self.step_each_subnet:
+                weights = StepWeights(self.architecture.parameters())  # they have changed
+            exchanged = step and hasattr(forward, 'no_sync')
+            with optim_wrapper.optim_context(forward), gradient_exchange(forward, step), weights.one_pass(exchanged):
                 logits = forward(images_for(subnet), subnet=subnet, drop=drop)
                 if teacher is None or self.distillation is None:
                     loss = self.architecture.head.loss_of_logits(logits, data['data_samples'])

@@ -2,7 +2,7 @@
 
 from mmrazor_bignas.models.attentive_mobilenet_v3 import AttentiveMobileNetV3
 from mmrazor_bignas.models.classifier import DynamicLinearClsHead, SearchableImageClassifier, Subnet
-from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, DynamicLinear, slice_param
+from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, DynamicLinear
 from mmrazor_bignas.models.export import extract_subnet, inherit_weights
 from mmrazor_bignas.models.folding import fold_batch_norm
 from mmrazor_bignas.models.label_loss import LabelSmoothCrossEntropy
@@ -21,5 +21,4 @@ __all__ = [
     'extract_subnet',
     'fold_batch_norm',
     'inherit_weights',
-    'slice_param',
 ]

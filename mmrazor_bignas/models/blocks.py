@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmrazor_bignas.kernels import squeeze_excite
 from mmrazor_bignas.models.dynamic_layers import DynamicBatchNorm2d, DynamicConv2d, drop_path
 from mmrazor_bignas.search_space import BlockSpec, ConvSpec
 
@@ -20,9 +21,9 @@ class ConvBnAct(nn.Module):
         self.bn = DynamicBatchNorm2d(spec.out_channels, eps=BN_EPS, momentum=bn_momentum)
         self.act = act
 
-    def forward(self, x: Tensor, spec: ConvSpec) -> Tensor:
-        x = self.bn(self.conv(x, spec))
-        return F.silu(x) if self.act else x
+    def forward(self, x: Tensor, spec: ConvSpec, added: Tensor | None = None) -> Tensor:
+        """(N, in, H, W) -> (N, out, H / stride, W / stride), plus ``added`` of that shape."""
+        return self.bn(self.conv(x, spec), self.act, added)
 
 
 class SqueezeExcite(nn.Module):
@@ -34,8 +35,7 @@ class SqueezeExcite(nn.Module):
 
     def forward(self, x: Tensor, specs: tuple[ConvSpec, ConvSpec]) -> Tensor:
         reduce, expand = specs
-        gate = F.relu(self.reduce(F.adaptive_avg_pool2d(x, 1), reduce))
-        return x * F.hardsigmoid(self.expand(gate, expand))
+        return squeeze_excite(x, *self.reduce.slices(reduce), *self.expand.slices(expand))
 
 
 class MBConv(nn.Module):
@@ -70,14 +70,13 @@ class MBConv(nn.Module):
         residual = self.depthwise(residual, spec.depthwise)
         if spec.se:
             residual = self.se(residual, spec.se)
-        residual = self.project(residual, spec.project)
-        if drop and self.training and spec.keeps_shape:
-            residual = drop_path(residual, self.drop_path_rate)
         if spec.depthwise.stride == 2:
             x = F.avg_pool2d(x, 2, 2, padding=x.shape[-1] % 2)
         if spec.shortcut:
             x = self.shortcut(x, spec.shortcut)
-        return residual + x
+        if drop and self.training and spec.keeps_shape and self.drop_path_rate:
+            return drop_path(self.project(residual, spec.project), self.drop_path_rate) + x
+        return self.project(residual, spec.project, added=x)
 
 
 def pooled_features(

@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.kernels import memory_format
 from mmrazor_bignas.models.attentive_mobilenet_v3 import resize
 from mmrazor_bignas.models.dynamic_layers import DynamicLinear
 from mmrazor_bignas.registry import MODELS
@@ -122,7 +123,7 @@ class SearchableImageClassifier(ImageClassifier):
             data_preprocessor={'type': 'mmrazor_bignas.ClsDataPreprocessor', **copy.deepcopy(data_preprocessor or {})},
         )
         # The faster layout for depthwise networks, on CPU as on GPU; one layout for all, so that all round alike.
-        self.to(memory_format=torch.channels_last)
+        self.to(memory_format=memory_format())
 
     @property
     def search_space(self) -> SearchSpace:
@@ -144,7 +145,7 @@ class SearchableImageClassifier(ImageClassifier):
     def resize(self, images: Tensor, subnet: SubnetSpec | None = None) -> Tensor:
         """Images (N, 3, H, W) as :meth:`forward` uses them: at the subnet's resolution, in the network's layout."""
         images = resize(images, self.backbone.spec_of(subnet).resolution)
-        return images.contiguous(memory_format=torch.channels_last)
+        return images.contiguous(memory_format=memory_format())
 
     def forward(
         self,

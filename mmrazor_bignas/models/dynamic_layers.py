@@ -6,7 +6,7 @@ they are torch's own.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -14,28 +14,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrazor_bignas.models.depthwise import depthwise_conv2d
+from mmrazor_bignas.kernels import batch_norm_act, depthwise_conv2d, is_fused, pointwise_conv2d, slice_param, slices
 from mmrazor_bignas.search_space import ConvSpec
-
-
-def slice_param(param: Tensor, shape: Sequence[int]) -> Tensor:
-    """The part of a large tensor that a smaller network uses: the first channels, the centre of the kernel.
-
-    The forward pass runs subnets with it and export cuts weights with it, so that what was searched is what is
-    exported. When the part is the whole, the very same tensor is returned.
-
-    Args:
-        param: Tensor of at most 4 dimensions: (out, in, k, k), (out, in) or (channels,).
-        shape: The wanted shape, no side larger than ``param``'s.
-    """
-    if param.shape == tuple(shape):
-        return param
-    for dim, size in enumerate(shape):
-        if size != param.shape[dim]:
-            start = (param.shape[dim] - size) // 2 if dim >= 2 else 0
-            param = param.narrow(dim, start, size)
-    return param
-
 
 _as_shapes: ContextVar[bool] = ContextVar('weights_as_shapes', default=False)
 
@@ -81,11 +61,20 @@ class DynamicConv2d(LateWeights, nn.Conv2d):
 
     def forward(self, x: Tensor, spec: ConvSpec) -> Tensor:
         """(N, spec.in_channels, H, W) -> (N, spec.out_channels, spec.out_side(H), spec.out_side(W))."""
-        weight = slice_param(self.weight, spec.weight_shape)
-        bias = None if self.bias is None else slice_param(self.bias, (spec.out_channels,))
-        if spec.groups > 1:
+        depthwise = spec.groups > 1
+        weight, bias = self.slices(spec, cast=not depthwise)
+        if depthwise:
             return depthwise_conv2d(x, weight, bias, self.stride, spec.padding)
-        return F.conv2d(x, weight, bias, self.stride, spec.padding, 1, spec.groups)
+        if spec.kernel_size == 1 and spec.stride == 1:
+            return pointwise_conv2d(x, weight, bias)
+        return F.conv2d(x, weight, bias, self.stride, spec.padding)
+
+    def slices(self, spec: ConvSpec, cast: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Weight and bias of ``spec``; with ``cast``, of a layer that autocast runs in its format."""
+        weight = self.weight, spec.weight_shape
+        if self.bias is None:
+            return *slices(weight, cast=cast), None
+        return slices(weight, (self.bias, (spec.out_channels,)), cast=cast)
 
 
 class DynamicBatchNorm2d(nn.BatchNorm2d):
@@ -95,17 +84,43 @@ class DynamicBatchNorm2d(nn.BatchNorm2d):
     where momentum is 0, as in a supernet: statistics shared by many subnets would be those of none.
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(N, C, H, W) -> the same shape, for any C up to ``num_features``."""
-        channels = x.shape[1]
-        if channels == self.num_features and self.momentum != 0:
-            return super().forward(x)
-        shape = (channels,)
-        weight, bias = slice_param(self.weight, shape), slice_param(self.bias, shape)
+    def forward(self, x: Tensor, act: bool = False, added: Tensor | None = None) -> Tensor:
+        """(N, C, H, W) -> the same shape, for any C up to ``num_features``.
+
+        Args:
+            x: Features.
+            act: Whether swish follows.
+            added: What is added to the result, of its shape.
+        """
+        shape = (x.shape[1],)
+        moves = x.shape[1] == self.num_features and self.momentum != 0
+        if self.training and is_fused(x):
+            x, mean, var = batch_norm_act(x, *slices((self.weight, shape), (self.bias, shape)), added, self.eps, act)
+            if moves:
+                self._move_statistics(mean, var, x.numel() // x.shape[1])
+            return x
+        return act_and_add(super().forward(x) if moves else self._normalise(x, shape), act, added)
+
+    def _normalise(self, x: Tensor, shape: tuple[int]) -> Tensor:
+        weight, bias = slices((self.weight, shape), (self.bias, shape))
         if self.training:
             return F.batch_norm(x, None, None, weight, bias, training=True, eps=self.eps)
         mean, var = slice_param(self.running_mean, shape), slice_param(self.running_var, shape)
         return F.batch_norm(x, mean, var, weight, bias, training=False, eps=self.eps)
+
+    @torch.no_grad()
+    def _move_statistics(self, mean: Tensor, var: Tensor, count: int) -> None:
+        """As torch's does, towards the unbiased variance of the batch's ``count`` pixels."""
+        self.num_batches_tracked.add_(1)
+        momentum = 1 / int(self.num_batches_tracked) if self.momentum is None else self.momentum
+        self.running_mean.lerp_(mean, momentum)
+        self.running_var.lerp_(var * (count / (count - 1)), momentum)
+
+
+def act_and_add(x: Tensor, act: bool, added: Tensor | None) -> Tensor:
+    """Swish where ``act`` says so, then the addition of a shortcut."""
+    x = F.silu(x) if act else x
+    return x if added is None else x + added
 
 
 class DynamicLinear(LateWeights, nn.Linear):
@@ -113,7 +128,8 @@ class DynamicLinear(LateWeights, nn.Linear):
 
     def forward(self, x: Tensor) -> Tensor:
         """(N, C) -> (N, out_features), for any C up to ``in_features``."""
-        return F.linear(x, slice_param(self.weight, (self.out_features, x.shape[1])), self.bias)
+        parts = (self.weight, (self.out_features, x.shape[1])), (self.bias, self.bias.shape)
+        return F.linear(x, *slices(*parts, cast=True))
 
 
 def drop_path(x: Tensor, rate: float) -> Tensor:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
+from mmrazor_bignas.kernels import slice_param
 from mmrazor_bignas.models.classifier import SearchableImageClassifier
-from mmrazor_bignas.models.dynamic_layers import slice_param, weights_as_shapes
+from mmrazor_bignas.models.dynamic_layers import weights_as_shapes
 from mmrazor_bignas.search_space import SubnetSpec
 
 

@@ -6,11 +6,12 @@ import copy
 from itertools import chain
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_weights
 
 from mmrazor_bignas.models.blocks import ConvBnAct
 from mmrazor_bignas.models.classifier import SearchableImageClassifier
+from mmrazor_bignas.models.dynamic_layers import act_and_add
 
 
 @torch.no_grad()
@@ -28,5 +29,13 @@ def fold_batch_norm(static: SearchableImageClassifier) -> SearchableImageClassif
             conv.weight, conv.bias = fuse_conv_bn_weights(
                 conv.weight, conv.bias, bn.running_mean, bn.running_var, bn.eps, bn.weight, bn.bias
             )
-            module.bn = nn.Identity()
+            module.bn = NoNorm()
     return folded
+
+
+class NoNorm(nn.Module):
+    """What stands in the place of a folded DynamicBatchNorm2d."""
+
+    def forward(self, x: Tensor, act: bool = False, added: Tensor | None = None) -> Tensor:
+        """What follows the normalisation."""
+        return act_and_add(x, act, added)

@@ -15,8 +15,8 @@ from mmrazor_bignas.api import load_static
 from mmrazor_bignas.engine import FixedBatches, measure
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
 from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.kernels import slice_param
 from mmrazor_bignas.models import SearchableImageClassifier
-from mmrazor_bignas.models.dynamic_layers import slice_param
 from mmrazor_bignas.search_space import SubnetSpec
 
 

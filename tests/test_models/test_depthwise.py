@@ -2,7 +2,8 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from mmrazor_bignas.models.depthwise import ON_X86, depthwise_conv2d
+from mmrazor_bignas.kernels import depthwise_conv2d
+from mmrazor_bignas.kernels.depthwise_cpu import ON_X86
 
 
 def case(kernel: int = 5, side: tuple[int, int] = (9, 7), channels: int = 16) -> tuple[torch.Tensor, torch.Tensor]:

@@ -3,12 +3,12 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from mmrazor_bignas.kernels import slice_param
 from mmrazor_bignas.models.dynamic_layers import (
     DynamicBatchNorm2d,
     DynamicConv2d,
     DynamicLinear,
     drop_path,
-    slice_param,
 )
 from mmrazor_bignas.search_space import ConvSpec
 

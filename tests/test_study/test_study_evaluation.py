@@ -1,6 +1,7 @@
 import torch
 
-from mmrazor_bignas.models import extract_subnet, slice_param
+from mmrazor_bignas.kernels import slice_param
+from mmrazor_bignas.models import extract_subnet
 from mmrazor_bignas.study.evaluation import share_statistics
 
 

@@ -1,4 +1,4 @@
-"""Depthwise convolution whose weight gradient is fast on a CPU."""
+"""Depthwise 5 x 5 convolution whose weight gradient is fast on a CPU."""
 
 from __future__ import annotations
 
@@ -13,38 +13,36 @@ PART = 3  # columns that oneDNN's depthwise kernel can take at once
 SHIFT = KERNEL - PART  # between the two parts, in pixels of the input
 
 
-def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: int) -> Tensor:
-    """``F.conv2d`` with one group per channel; gradients equal up to rounding.
+def gains_from_two_parts(x: Tensor, weight: Tensor, stride: int) -> bool:
+    """Whether the weight gradient is faster in two parts."""
+    return (
+        ON_X86
+        and weight.requires_grad
+        and torch.is_grad_enabled()
+        and weight.shape[-1] == KERNEL
+        and stride in (1, 2)
+        and x.device.type == 'cpu'
+        and x.dtype == torch.float32
+        and not torch.is_autocast_enabled('cpu')
+        and x.is_contiguous(memory_format=torch.channels_last)
+    )
+
+
+def convolve_in_two_parts(x: Tensor, weight: Tensor, stride: int) -> Tensor:
+    """A 5 x 5 depthwise convolution, padding 2, whose weight gradient is computed in two parts.
 
     oneDNN has no kernel of x86 CPUs for the weight gradient of 5 x 5 depthwise convolutions and takes one that is ten
     times slower than the forward pass; in channels_last, as two convolutions of 5 x 3 it takes half the time.
 
     Args:
         x: (N, C, H, W).
-        weight: (C, 1, k, k).
-        bias: (C,) or None.
-        stride: As conv2d's.
-        padding: As conv2d's.
+        weight: (C, 1, 5, 5).
+        stride: 1 or 2.
 
     Returns:
-        (N, C, H / stride, W / stride), sides rounded up where padding is k // 2.
+        (N, C, H / stride, W / stride), sides rounded up.
     """
-    if (
-        ON_X86
-        and bias is None
-        and weight.requires_grad
-        and torch.is_grad_enabled()
-        and not torch.jit.is_tracing()  # an exported graph holds torch's own operations
-        and weight.shape[-1] == KERNEL
-        and padding == PADDING
-        and stride in ((1, 1), (2, 2))
-        and x.device.type == 'cpu'
-        and x.dtype == torch.float32
-        and not torch.is_autocast_enabled('cpu')
-        and x.is_contiguous(memory_format=torch.channels_last)
-    ):
-        return _InTwoParts.apply(x, weight, stride[0])
-    return F.conv2d(x, weight, bias, stride, padding, 1, x.shape[1])
+    return _InTwoParts.apply(x, weight, stride)
 
 
 class _InTwoParts(Function):

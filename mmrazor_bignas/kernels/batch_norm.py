@@ -1,0 +1,129 @@
+"""Batch normalisation with the batch's statistics, swish and the addition of a shortcut, as one operation."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from mmrazor_bignas.kernels.operation import LIBRARY, Kernel, define
+
+
+def batch_norm_act(
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    """``act(batch_norm(x)) + added``, by kernels on a GPU: the input is read three times, all else once.
+
+    Sums are float32, and so are the statistics and the gradients of weight and bias.
+
+    Args:
+        x: (N, C, H, W), of any layout; the output is in channels_last.
+        weight: (C,) float32.
+        bias: (C,) float32.
+        added: (N, C, H, W) in the format of ``x``, or None.
+        eps: Added to the variance.
+        act: Whether swish follows the normalisation.
+
+    Returns:
+        Output (N, C, H, W) in the format of ``x``; mean (C,) and biased variance (C,) of the batch, which have no
+        gradient.
+
+    Raises:
+        ValueError: There is one value per channel, as in torch's.
+    """
+    F._verify_batch_size(x.size())
+    return _forward(x, weight, bias, added, eps, act)
+
+
+def plain_forward(
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    var, mean = torch.var_mean(_wide(x), (0, 2, 3), correction=0)
+    out = _wide(x) * _scale(weight, var, eps) + _per_channel(bias - mean * weight * (var + eps).rsqrt())
+    out = F.silu(out) if act else out
+    return (out if added is None else out + added).to(x.dtype), mean, var
+
+
+def plain_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float, act: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    normal = (_wide(x) - _per_channel(mean)) * _per_channel((var + eps).rsqrt())
+    grad = _wide(grad)
+    if act:
+        out = normal * _per_channel(weight) + _per_channel(bias)
+        gate = out.sigmoid()
+        grad = grad * gate * (1 + out * (1 - gate))
+    grad_bias, grad_weight = grad.sum((0, 2, 3)), (grad * normal).sum((0, 2, 3))
+    count = x.numel() // x.shape[1]
+    grad = grad - _per_channel(grad_bias / count) - normal * _per_channel(grad_weight / count)
+    return (grad * _scale(weight, var, eps)).to(x.dtype), grad_weight, grad_bias
+
+
+def _wide(x: Tensor) -> Tensor:
+    return x if x.dtype == torch.float64 else x.float()
+
+
+def _per_channel(values: Tensor) -> Tensor:
+    return values[:, None, None]
+
+
+def _scale(weight: Tensor, var: Tensor, eps: float) -> Tensor:
+    return _per_channel(weight * (var + eps).rsqrt())
+
+
+_FORWARD = Kernel('batch_norm.forward', plain_forward)
+_BACKWARD = Kernel('batch_norm.backward', plain_backward)
+
+
+def _run_forward(
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    x = x.contiguous(memory_format=torch.channels_last)
+    if added is not None:
+        added = added.contiguous(memory_format=torch.channels_last)
+    return _FORWARD((act, added is None), x, weight, bias, added, eps, act)
+
+
+def _run_backward(
+    grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float, act: bool
+) -> tuple[Tensor, Tensor, Tensor]:
+    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad.to(x.dtype)))
+    return _BACKWARD(act, grad, x, weight, bias, mean, var, eps, act)
+
+
+def _remember(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
+    x, weight, bias, added, ctx.eps, ctx.act = inputs
+    _, mean, var = output
+    ctx.mark_non_differentiable(mean, var)
+    ctx.set_materialize_grads(False)
+    ctx.save_for_backward(x, weight, bias, mean, var)
+    ctx.adds = added is not None
+
+
+def _gradients(ctx, grad: Tensor, *_) -> tuple:
+    x, weight, bias, mean, var = ctx.saved_tensors
+    grads = _backward(grad, x, weight, bias, mean, var, ctx.eps, ctx.act)
+    return *grads, grad if ctx.adds else None, None, None
+
+
+_forward = define(
+    'batch_norm_act(Tensor x, Tensor weight, Tensor bias, Tensor? added, float eps, bool act) '
+    '-> (Tensor, Tensor, Tensor)',
+    _run_forward,
+    lambda x, weight, bias, added, eps, act: (
+        torch.empty_like(x, memory_format=torch.channels_last),
+        torch.empty_like(weight),
+        torch.empty_like(weight),
+    ),
+)
+_backward = define(
+    'batch_norm_act_backward(Tensor grad, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor var, float eps, '
+    'bool act) -> (Tensor, Tensor, Tensor)',
+    _run_backward,
+    lambda grad, x, weight, bias, mean, var, eps, act: (
+        torch.empty_like(x, memory_format=torch.channels_last),
+        torch.empty_like(weight),
+        torch.empty_like(weight),
+    ),
+)
+torch.library.register_autograd('mmrazor_bignas::batch_norm_act', _gradients, setup_context=_remember, lib=LIBRARY)

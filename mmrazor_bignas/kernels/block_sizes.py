@@ -1,0 +1,71 @@
+"""How much of a tensor one program of each kernel takes: what a card's measurements are entered into.
+
+``benchmarks/kernels.py`` tries others and prints the best of each. The figures here are estimates, not measured on a
+GPU: they were chosen from the compiler's output (registers, width of loads) for compute capability 9.0.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Blocks(NamedTuple):
+    """The work of one program.
+
+    Attributes:
+        rows: Pixels (of all images together) that it takes at a time.
+        channels: Channels.
+        warps: Of 32 threads each.
+        programs: About as many run a whole tensor, each going over several ``rows``; 0 for one per ``rows``.
+    """
+
+    rows: int
+    channels: int
+    warps: int
+    programs: int = 0
+
+
+# By kernel and by bytes of a number: 2 for bfloat16 and float16, 4 for float32.
+BLOCK_SIZES: dict[str, dict[int, Blocks]] = {
+    'depthwise': {2: Blocks(64, 32, 4), 4: Blocks(64, 32, 4)},
+    'depthwise_weight': {2: Blocks(32, 32, 4, 2112), 4: Blocks(32, 32, 4, 2112)},
+    'norm_reduce': {2: Blocks(128, 32, 8, 264), 4: Blocks(128, 32, 8, 264)},
+    'norm_apply': {2: Blocks(64, 32, 4, 1056), 4: Blocks(64, 32, 4, 1056)},
+    'gate_reduce': {2: Blocks(64, 32, 4), 4: Blocks(64, 32, 4)},
+    'gate_apply': {2: Blocks(64, 32, 4), 4: Blocks(64, 32, 4)},
+}
+
+
+class Tiles(NamedTuple):
+    """How a tensor of rows and channels is dealt out.
+
+    Attributes:
+        rows: Rows that a program takes at a time.
+        channels: Channels of a program.
+        warps: Of a program.
+        channel_blocks: Programs across the channels.
+        splits: Programs along the rows.
+        rows_per_split: Rows of each of them, a multiple of ``rows``; the last may have fewer.
+    """
+
+    rows: int
+    channels: int
+    warps: int
+    channel_blocks: int
+    splits: int
+    rows_per_split: int
+
+
+def tiles(kernel: str, element_size: int, rows: int, channels: int) -> Tiles:
+    """A function of sizes alone, so that a sum's order, and with it its last digits, are the same on every card."""
+    blocks = BLOCK_SIZES[kernel][element_size]
+    channel_blocks = -(-channels // blocks.channels)
+    steps = -(-rows // blocks.rows)
+    splits = max(1, blocks.programs // channel_blocks) if blocks.programs else steps
+    rows_per_split = -(-steps // splits) * blocks.rows
+    return Tiles(blocks.rows, blocks.channels, blocks.warps, channel_blocks, -(-rows // rows_per_split), rows_per_split)
+
+
+def alignment(channels: int) -> int:
+    """What the number of channels is known to be divisible by; with 8, 16 bytes are loaded at once."""
+    return 1 if channels % 8 else 8

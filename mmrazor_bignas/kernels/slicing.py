@@ -1,0 +1,168 @@
+"""Slices of a supernet's weights: cast once a step, their gradients added where they belong."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import Function, Variable
+
+from mmrazor_bignas.kernels.operation import Kernel
+
+Shape = Sequence[int]
+
+
+def slice_param(param: Tensor, shape: Shape) -> Tensor:
+    """The part of a large tensor that a smaller network uses: the first channels, the centre of the kernel.
+
+    The forward pass runs subnets with it and export cuts weights with it, so that what was searched is what is
+    exported. When the part is the whole, the very same tensor is returned.
+
+    Args:
+        param: Tensor of at most 4 dimensions: (out, in, k, k), (out, in) or (channels,).
+        shape: The wanted shape, no side larger than ``param``'s.
+    """
+    if param.shape == tuple(shape):
+        return param
+    for dim, size in enumerate(shape):
+        if size != param.shape[dim]:
+            start = (param.shape[dim] - size) // 2 if dim >= 2 else 0
+            param = param.narrow(dim, start, size)
+    return param
+
+
+def slices(*parts: tuple[Tensor, Shape], cast: bool = False) -> tuple[Tensor, ...]:
+    """:func:`slice_param` of every (parameter, shape), for a layer's forward pass.
+
+    Within :meth:`StepWeights.one_pass` their gradients are added straight to those parts of the parameters' gradients
+    that they belong to.
+
+    Args:
+        *parts: Parameters and the shapes wanted of them.
+        cast: Whether the layer runs in autocast's format; within a step the parameters are then cast once for all
+            subnets.
+    """
+    step = None if torch.compiler.is_compiling() else _step.get()
+    if step is None:
+        return tuple(slice_param(*part) for part in parts)
+    weights, exchanged = step
+    params, shapes = zip(*parts, strict=True)
+    device = params[0].device.type
+    dtype = torch.get_autocast_dtype(device) if cast and torch.is_autocast_enabled(device) else None
+    return _Slices.apply(weights, exchanged, dtype, shapes, *params)
+
+
+class StepWeights:
+    """The weights of a supernet in one training step of several subnets.
+
+    torch's own slices would make zeros of a parameter's size for each gradient, copy the gradient into them and add
+    them, once per subnet and sliced dimension; and autocast would cast every slice anew.
+
+    Args:
+        parameters: Of the supernet. They must not change as long as this is used.
+    """
+
+    def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
+        self._params = list(parameters)
+        self._copies: dict[Tensor, Tensor] = {}
+        self._pending: list[tuple[nn.Parameter, Shape, Tensor]] = []
+
+    @contextmanager
+    def one_pass(self, exchanged: bool) -> Iterator[None]:
+        """Within, :func:`slices` takes them from here.
+
+        Args:
+            exchanged: Whether a distributed wrapper exchanges a parameter's gradient as soon as it is there; else all
+                are added at the end of the backward pass, together.
+        """
+        token = _step.set((self, exchanged))
+        try:
+            yield
+        finally:
+            _step.reset(token)
+
+    @torch.no_grad()
+    def in_format(self, param: nn.Parameter, dtype: torch.dtype | None) -> Tensor:
+        """The parameter, or the step's copy of it in another format."""
+        if dtype is None or dtype == param.dtype:
+            return param
+        if param not in self._copies:
+            self._copies = {one: torch.empty_like(one, dtype=dtype) for one in self._params}
+            torch._foreach_copy_(list(self._copies.values()), self._params)
+        return self._copies[param]
+
+    def add(self, param: nn.Parameter, shape: Shape, grad: Tensor, exchanged: bool) -> None:
+        """Add the gradient of a part of a parameter: now, or at the end of this backward pass."""
+        if exchanged:
+            add_gradients([(param, shape, grad)])
+            return
+        if not self._pending:
+            Variable._execution_engine.queue_callback(self._add_pending)
+        self._pending.append((param, shape, grad))
+
+    def _add_pending(self) -> None:
+        pending, self._pending = self._pending, []
+        add_gradients(pending)
+
+
+_step: ContextVar[tuple[StepWeights, bool] | None] = ContextVar('step_weights', default=None)
+
+
+class _Slices(Function):
+    """Slices of parameters. The gradients go to their parts at once; autograd gets none, but still visits them."""
+
+    @staticmethod
+    def forward(
+        ctx, weights: StepWeights, exchanged: bool, dtype: torch.dtype | None, shapes: Sequence[Shape], *params
+    ) -> tuple[Tensor, ...]:
+        ctx.set_materialize_grads(False)
+        # Attributes, as nothing of their values is needed.
+        ctx.weights, ctx.exchanged, ctx.shapes, ctx.params = weights, exchanged, shapes, params
+        return tuple(
+            slice_param(weights.in_format(param, dtype), shape) for param, shape in zip(params, shapes, strict=True)
+        )
+
+    @staticmethod
+    def backward(ctx, *grads: Tensor | None) -> tuple[None, ...]:
+        for param, shape, grad in zip(ctx.params, ctx.shapes, grads, strict=True):
+            if grad is not None and param.requires_grad:
+                ctx.weights.add(param, shape, grad, ctx.exchanged)
+        return (None,) * (4 + len(grads))
+
+
+def plain_add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    for part, addend in zip(parts, addends, strict=True):
+        part.add_(addend)
+    return tuple(parts)
+
+
+_ADD = Kernel('add_parts.add', plain_add, in_place=True)
+
+
+@torch.no_grad()
+def add_gradients(gradients: Sequence[tuple[nn.Parameter, Shape, Tensor]]) -> None:
+    """Add gradients (of the given shapes) of parts of parameters; a parameter without a gradient gets one."""
+    rest = []
+    for param, shape, grad in gradients:
+        same = grad.shape == param.shape and grad.dtype == param.dtype and grad.stride() == param.stride()
+        if same and param.grad is None:
+            param.grad = grad  # of a layer's backward pass, which keeps no other use of it
+        else:
+            rest.append((param, shape, grad))
+    if not rest:
+        return
+    new_gradients(dict.fromkeys(param for param, _, _ in rest if param.grad is None))
+    parts = tuple(slice_param(param.grad, shape) for param, shape, _ in rest)
+    _ADD(tuple({grad.dtype: None for _, _, grad in rest}), parts, tuple(grad for _, _, grad in rest))
+
+
+def new_gradients(params: Iterable[nn.Parameter]) -> None:
+    """Gradients of 0, in one piece of memory."""
+    params = list(params)
+    if params:
+        flat = params[0].new_zeros(sum(param.numel() for param in params))
+        for param, part in zip(params, flat.split([param.numel() for param in params]), strict=True):
+            param.grad = part.as_strided(param.shape, param.stride())
