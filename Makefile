@@ -5,13 +5,14 @@ BIN = $(VENV)/bin
 # They choose how the environment is made, and are nothing for what runs in it.
 unexport PYTHON VENV
 
-.PHONY: help install demo study test test-slow lint
+.PHONY: help install demo study test test-slow test-gpu lint
 
 help:
 	@echo 'make demo      train, search, export and test on real images (minutes, on a CPU)'
 	@echo 'make study     the study on Fashion-MNIST (hours, on a CPU); it goes on where it was stopped'
 	@echo 'make test      the tests'
 	@echo 'make test-slow the slow tests, on SLURM where there is one'
+	@echo 'make test-gpu  the tests that need a GPU'
 	@echo 'make lint      ruff'
 	@echo 'make install   only the virtual environment; PYTHON=python3.12 chooses the interpreter'
 
@@ -40,6 +41,10 @@ test: install
 
 test-slow: install
 	$(PYTEST) -m slow
+
+# One process: the tests share the GPU, and Triton compiles its kernels once.
+test-gpu: install
+	$(BIN)/python -m pytest -m gpu
 
 lint: install
 	$(BIN)/ruff check .

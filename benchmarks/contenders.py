@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import multiprocessing
 from collections.abc import Callable
 from statistics import median
@@ -19,8 +20,10 @@ class Contender:
     def __init__(self, build: Callable[..., Callable[..., Any]], *args) -> None:
         self._here, there = multiprocessing.Pipe()
         context = multiprocessing.get_context('spawn')
-        self._process = context.Process(target=_serve, args=(there, build, args), daemon=True)
+        # No daemon, which could not have the workers of a data loader; it ends when the pipe is closed.
+        self._process = context.Process(target=_serve, args=(there, build, args))
         self._process.start()
+        atexit.register(self._here.close)
         there.close()
         self._here.recv()  # it is built
 

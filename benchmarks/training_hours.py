@@ -72,7 +72,7 @@ def synthetic_batch(size: int, num_classes: int) -> dict:
     if torch.cuda.is_available():
         images = images.pin_memory()
     labels = [ClsDataSample().set_gt_label(i % num_classes) for i in range(size)]
-    return {'inputs': list(images), 'data_samples': labels}
+    return {'inputs': images, 'data_samples': labels}
 
 
 def time_steps(

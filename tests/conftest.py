@@ -9,6 +9,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
+
+if not torch.cuda.is_available():  # before Triton's functions are made: its interpreter runs them
+    os.environ.setdefault('TRITON_INTERPRET', '1')
 
 pytest_plugins = ['tiny_imagenet']
 ROOT = Path(__file__).resolve().parents[1]
@@ -68,6 +72,11 @@ PER_BLOCK_ROWS = {
 TINY_CLASSES = 4
 
 
+def pytest_configure(config) -> None:
+    # Of Triton's interpreter.
+    config.addinivalue_line('filterwarnings', 'ignore:Conversion of an array with ndim > 0:DeprecationWarning')
+
+
 @pytest.fixture(autouse=True)
 def _no_training_is_under_way():
     """What a step draws depends on mmengine's count of iterations, which outlives a training in this process."""
@@ -75,6 +84,42 @@ def _no_training_is_under_way():
         from mmengine.logging import MessageHub
 
         MessageHub.get_current_instance().update_info('iter', 0)
+
+
+@pytest.fixture
+def device(monkeypatch) -> str:
+    """Where kernels are tested: on a GPU, or by Triton's interpreter."""
+    monkeypatch.setattr(torch.backends.cudnn, 'allow_tf32', False)  # of what they are compared with
+    return 'cuda' if torch.cuda.is_available() else 'cpu'
+
+
+@pytest.fixture
+def use_way(monkeypatch):
+    """A function that makes this process go one of the ways of its operations."""
+    from mmrazor_bignas.kernels import chosen_way
+
+    def use(way: str) -> None:
+        monkeypatch.setenv('MMRAZOR_BIGNAS_KERNELS', way)
+        chosen_way.cache_clear()
+
+    yield use
+    chosen_way.cache_clear()
+
+
+@pytest.fixture
+def fused(use_way, monkeypatch) -> None:
+    """This process runs kernels, and none of them is replaced by its twin."""
+    from mmrazor_bignas.kernels import batch_norm, channel_gate, depthwise, slicing
+    from mmrazor_bignas.kernels.operation import Kernel
+
+    use_way('fused')
+    modules = batch_norm, channel_gate, depthwise, slicing
+    kernels = [one for module in modules for one in vars(module).values() if isinstance(one, Kernel)]
+    for kernel in kernels:
+        monkeypatch.setattr(kernel, '_variants', {})  # each test proves them anew
+    yield
+    replaced = [(one.name, key) for one in kernels for key, run in one._variants.items() if run is one.twin]
+    assert not replaced
 
 
 @pytest.fixture
@@ -137,8 +182,6 @@ def tiny_architecture() -> dict:
 @pytest.fixture
 def tiny_supernet(tiny_architecture):
     """A tiny supernet with random weights, none of them zero."""
-    import torch
-
     from mmrazor_bignas.registry import MODELS
 
     torch.manual_seed(0)
@@ -150,8 +193,6 @@ def tiny_supernet(tiny_architecture):
 @pytest.fixture
 def tiny_algorithm(tiny_architecture):
     """BigNAS on the tiny supernet, with random weights."""
-    import torch
-
     from mmrazor_bignas.registry import MODELS
 
     torch.manual_seed(0)
@@ -180,8 +221,6 @@ def small_disk(tmp_path):
 
 def randomise(module) -> None:
     """Batch normalisation as after some training: with gamma 0 and fresh statistics many mistakes would not show."""
-    import torch
-
     for norm in module.modules():
         if isinstance(norm, torch.nn.BatchNorm2d):
             torch.nn.init.uniform_(norm.weight, 0.5, 1.5)

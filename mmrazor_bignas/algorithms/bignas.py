@@ -115,13 +115,13 @@ class BigNAS(BaseModel):
         weights = StepWeights(self.architecture.parameters())
         with weights.one_pass(exchanged=False):
             subnets = self.sampler(space, current_step(), score)
-        last, teacher, losses, top1 = list(subnets)[-1], None, {}, {}
+        last, teacher, losses, logits_of = list(subnets)[-1], None, {}, {}
         for name, subnet in subnets.items():
             step = self.step_each_subnet or name == last
             drop = self.regularize == 'all' or subnet == space.largest
             if self.step_each_subnet:
                 weights = StepWeights(self.architecture.parameters())  # they have changed
-            exchanged = step and hasattr(forward, 'no_sync')
+            exchanged = step and hasattr(forward, 'no_sync')  # by the wrapper, each as soon as it is there
             with optim_wrapper.optim_context(forward), gradient_exchange(forward, step), weights.one_pass(exchanged):
                 logits = forward(images_for(subnet), subnet=subnet, drop=drop)
                 if teacher is None or self.distillation is None:
@@ -133,9 +133,12 @@ class BigNAS(BaseModel):
                 optim_wrapper.update_params(loss)
             else:
                 add_gradient(optim_wrapper, loss)
-            losses[f'{name}/loss'] = loss.detach()
-            top1[f'{name}/top1'] = 100 * (logits.detach().argmax(1) == labels).float().mean()
-        return {'loss': sum(losses.values()), **losses, **top1, 'subnets': subnets}
+            losses[f'{name}/loss'], logits_of[name] = loss.detach(), logits.detach()
+        # Of all subnets together, since a GPU begins an operation no sooner for its being small.
+        right = torch.stack(list(logits_of.values())).argmax(2) == labels
+        top1 = zip(logits_of, (100 * right.float().mean(1)).unbind(), strict=True)
+        top1 = {f'{name}/top1': value for name, value in top1}
+        return {'loss': torch.stack(list(losses.values())).sum(), **losses, **top1, 'subnets': subnets}
 
     @torch.no_grad()
     def scores(

@@ -10,6 +10,7 @@ from tempfile import gettempdir
 from types import MappingProxyType
 
 import torch
+from mmengine.device import get_device
 from mmengine.logging import print_log
 from mmengine.registry import FUNCTIONS
 from torch import Tensor
@@ -77,6 +78,9 @@ class FixedBatches:
         cache: Keep the batches after the first pass, so that every image is decoded once.
         cache_bytes: As many bytes of images are kept in memory, the rest in a memory-mapped file.
         cache_dir: Where that file is; None for the system's folder of temporary files.
+        device: Where the network is that takes the batches; None for mmengine's choice, a GPU where there is one. For a
+            GPU, batches are pinned, and kept on it first, before ``cache_bytes``, as far as their share of its memory
+            goes (:class:`~mmrazor_bignas.engine.batch_cache.BatchCache`).
         collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` takes images of any size,
             ``'default_collate'`` those of one size alone.
         **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
@@ -96,6 +100,7 @@ class FixedBatches:
         cache: bool = True,
         cache_bytes: int = CACHE_BYTES,
         cache_dir: str | None = None,
+        device: torch.device | str | None = None,
         collate_fn: Mapping[str, str] = MappingProxyType({'type': 'pseudo_collate'}),
         **options,
     ) -> None:
@@ -117,17 +122,18 @@ class FixedBatches:
         if len(batches) > 1 and len(batches[-1]) == 1:
             batches[-2:] = [batches[-2] + batches[-1]]
         self._batches = batches[rank::world_size]
+        device = torch.device(device or get_device())
         self._loader = DataLoader(
             SeededDataset(self.dataset, seed),
             batch_sampler=self._batches,
             collate_fn=collate_function(collate_fn),
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=device.type == 'cuda',
             worker_init_fn=outlive_signals,
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
             **options,
         )
         self._kept: BatchCache | None = None  # of a whole pass
-        self._new_cache = partial(BatchCache, cache_bytes, cache_dir) if cache else None
+        self._new_cache = partial(BatchCache, cache_bytes, cache_dir, device) if cache else None
 
     def __len__(self) -> int:
         """How many batches this rank gets."""
@@ -141,7 +147,7 @@ class FixedBatches:
         for batch in self._loader:
             if cache is not None:
                 try:
-                    cache.add(batch)
+                    batch = cache.add(batch)
                 except OSError as error:
                     print_log(
                         f'images cannot be kept in {cache.folder or gettempdir()}: {error.strerror}; all are decoded '

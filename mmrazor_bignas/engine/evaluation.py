@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from itertools import chain
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, pairwise
 
 import torch
+import torch.nn.functional as F
 from mmengine.dist import all_gather_object
 from mmengine.evaluator import Evaluator
+from mmengine.structures import BaseDataElement
+from torch import Tensor
 
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.calibration import calibrate_batch_norm
@@ -34,17 +38,19 @@ def measure(
 
     Where ranks share the batches, every rank gets the metrics of all images, each counted once. On a CPU in float32 the
     network runs with its batch normalisation folded into the convolutions, which changes its outputs by rounding alone.
+
+    Metrics are computed on the CPU: each batch's scores are fetched as one, and evaluated while a GPU is at work on the
+    next batch. Data samples stay where they are, and as they are.
     """
     model.eval()
-    if not amp and next(model.parameters()).device.type == 'cpu':  # bfloat16 would round other weights
+    # bfloat16, and TF32 in a GPU's convolutions, would round other weights.
+    if not amp and next(model.parameters()).device.type == 'cpu':
         model = fold_batch_norm(model)
     for metric in evaluator.metrics:
         metric.results.clear()  # of a model whose evaluation failed half-way
     evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)
-    for batch in track(batches, 'evaluate', len(batches)):
-        with autocast(model, amp):
-            predictions = model.test_step(batch)
-        evaluator.process(data_samples=predictions, data_batch=batch)
+    for (scores, batch), _ in pairwise(chain(_scores(model, batches, amp), [None])):  # the next batch is under way
+        evaluator.process(data_samples=with_predictions(batch['data_samples'], scores()), data_batch=batch)
     measured = {}
     for metric in evaluator.metrics:
         # mmengine's own gathering cuts every rank to the shortest share.
@@ -58,3 +64,45 @@ def measure(
         for name, value in computed.items():
             measured[f'{metric.prefix}/{name}' if metric.prefix else name] = float(value)
     return measured
+
+
+def _scores(
+    model: SearchableImageClassifier, batches: FixedBatches, amp: bool
+) -> Iterator[tuple[Callable[[], Tensor], dict]]:
+    """What gives a batch's scores, (N, classes) on the CPU in float32, and the batch."""
+    for batch in track(batches, 'evaluate', len(batches)):
+        images = model.data_preprocessor({'inputs': batch['inputs']})['inputs']  # labels have no business on a GPU
+        with autocast(model, amp):
+            scores = F.softmax(model(images).float(), dim=1)
+        yield fetch(scores), batch
+
+
+def fetch(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin to copy a tensor to the CPU; what is returned waits until it is there, and gives it."""
+    if not tensor.is_cuda:
+        return lambda: tensor
+    copy = tensor.to('cpu', non_blocking=True)  # into pinned memory
+    copied = torch.cuda.current_stream(tensor.device).record_event()
+
+    def wait() -> Tensor:
+        copied.synchronize()
+        return copy
+
+    return wait
+
+
+def with_predictions(data_samples: Sequence[BaseDataElement], scores: Tensor) -> list[dict]:
+    """What mmengine's evaluator hands to metrics: data samples with their predictions, as dicts.
+
+    They are those that the network's mode 'predict' gives, at less than half the cost of an object for each image.
+
+    Args:
+        data_samples: Annotations of N images.
+        scores: (N, classes), each row of which sums up to 1.
+    """
+    labels, num_classes = scores.argmax(dim=1, keepdim=True), scores.shape[1]
+    return [
+        # A score of its own: ranks exchange it, and a row would be pickled with all of its batch.
+        {**sample.to_dict(), 'num_classes': num_classes, 'pred_label': {'score': score.clone(), 'label': label}}
+        for sample, score, label in zip(data_samples, scores, labels, strict=True)
+    ]

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from random import Random
 
+import torch
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
@@ -20,14 +22,18 @@ from mmrazor_bignas.registry import LOOPS
 from mmrazor_bignas.search_space.lookup import find_subnet
 
 
-def calibration_batches(
-    dataloader: dict, num_images: int, seed: int, rank: int = 0, world_size: int = 1, cache: bool = True
-) -> FixedBatches:
-    """Fixed batches of training images; says so where the data set is smaller than asked for."""
+def calibration_batches(dataloader: dict, num_images: int, seed: int, **options) -> FixedBatches:
+    """Fixed batches of training images; says so where the data set is smaller than asked for.
+
+    Args:
+        dataloader: Config of the data loader.
+        num_images: Images to calibrate on.
+        seed: Seed of the choice of images and of their augmentation.
+        **options: Of FixedBatches, where the config does not set them.
+    """
     if type(num_images) is not int:
         raise InputError(f'calibrate_sample_num is {num_images!r}; expected 2 or more images')
-    options = {'cache': cache, **dataloader}
-    batches = FixedBatches(**options, num_images=num_images, seed=seed, rank=rank, world_size=world_size)
+    batches = FixedBatches(**{**options, **dataloader}, num_images=num_images, seed=seed)
     if batches.num_images < num_images:
         print_log(
             f'calibrate_sample_num is {num_images}, but the data set has {batches.num_images} images: all are used',
@@ -35,6 +41,17 @@ def calibration_batches(
             level=logging.WARNING,
         )
     return batches
+
+
+def shared(runner: Runner) -> dict:
+    """Options of FixedBatches: this process's share of the batches, and where it evaluates."""
+    rank, world_size = get_dist_info()
+    return {'rank': rank, 'world_size': world_size, 'device': device_of(runner)}
+
+
+def device_of(runner: Runner) -> torch.device:
+    """Where its model is."""
+    return next(runner.model.parameters()).device
 
 
 @LOOPS.register_module()
@@ -72,10 +89,9 @@ class SubnetValLoop(BaseLoop):
     ) -> None:
         if type(num_random) is not int or num_random < 0:
             raise InputError(f'val_cfg.num_random is {num_random!r}; expected 0 or more')
-        rank, world_size = get_dist_info()
-        super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size))
+        super().__init__(runner, FixedBatches(**dataloader, **shared(runner)))
         self.evaluator, self.amp = runner.build_evaluator(evaluator), amp
-        self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, rank, world_size)
+        self.calibration = calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, **shared(runner))
         space = unwrapped(runner.model).search_space
         rng = Random(f'{seed}/validation')
         randoms = {f'random{i + 1}': space.sample(rng) for i in range(num_random)}
@@ -129,12 +145,13 @@ class SubnetTestLoop(BaseLoop):
         seed: int = 0,
         amp: bool = False,
     ) -> None:
-        rank, world_size = get_dist_info()
-        super().__init__(runner, FixedBatches(**dataloader, rank=rank, world_size=world_size, cache=False))
+        options = {**shared(runner), 'cache': False}  # read once
+        super().__init__(runner, FixedBatches(**dataloader, **options))
         self.evaluator, self.amp = runner.build_evaluator(evaluator), amp
         self.checkpoint = checkpoint
         self.found: str | None = None
-        self._calibration = (calibrate_dataloader, calibrate_sample_num, seed, rank, world_size, False)  # read once
+        self.calibrate_sample_num = calibrate_sample_num
+        self._calibration = partial(calibration_batches, calibrate_dataloader, calibrate_sample_num, seed, **options)
 
     def run(self) -> dict[str, float]:
         """Load, calibrate where needed, evaluate; the metrics carry the subnet's exact cost."""
@@ -144,15 +161,13 @@ class SubnetTestLoop(BaseLoop):
         if getattr(static, 'subnet', None) is None:
             raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
         checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu', logger=None)
-        self.found = load_subnet(
-            static, checkpoint, self.checkpoint, lambda: calibration_batches(*self._calibration), self.amp
-        )
+        self.found = load_subnet(static, checkpoint, self.checkpoint, self._calibration, self.amp)
         self.runner.logger.info(
             f'{self.checkpoint}: found '
             + (
                 'an exported subnet with its own BN statistics'
                 if self.found == 'subnet'
-                else f'a supernet; extracted the subnet and calibrated it on {self._calibration[1]} images at most'
+                else f'a supernet; extracted the subnet and calibrated it on {self.calibrate_sample_num} images at most'
             )
         )
         cost = static.cost()

@@ -17,6 +17,7 @@ import torch.distributed as dist
 
 from mmrazor_bignas.engine.allocator import keep_freed_memory
 from mmrazor_bignas.engine.distributed import RANKS, first_to_fail, lost_contact, start_processes, stop_processes
+from mmrazor_bignas.engine.precision import products_as_convolutions
 from mmrazor_bignas.engine.signals import Stopped, raised_signals
 from mmrazor_bignas.errors import UserError
 
@@ -39,6 +40,7 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
     try:
         with raised_signals():
             keep_freed_memory()
+            products_as_convolutions()
             store = start_processes(getattr(args, 'launcher', 'none'))
             main(args)
         if store is not None:

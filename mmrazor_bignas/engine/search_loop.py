@@ -18,7 +18,7 @@ from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.candidates import CandidateEvaluator
 from mmrazor_bignas.engine.distributed import on_first_rank, unwrapped
 from mmrazor_bignas.engine.latency import check_machine
-from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.loops import calibration_batches, device_of
 from mmrazor_bignas.engine.search_arguments import ARGUMENTS, check_arguments
 from mmrazor_bignas.engine.search_data import scored
 from mmrazor_bignas.engine.search_results import SearchResults
@@ -95,11 +95,11 @@ class SearchLoop(BaseLoop):
         cost = CostTable(space, num_classes, table)
         self.constraints = Constraints(space, cost, constraints)
         self.strategy = TASK_UTILS.build({**strategy, 'search_space': space, 'constraints': self.constraints})
-        super().__init__(runner, FixedBatches(**dataloader))
+        super().__init__(runner, FixedBatches(**dataloader, device=device_of(runner)))
         self.candidates = CandidateEvaluator(
             supernet,
             cost,
-            calibration_batches(calibrate_dataloader, calibrate_sample_num, seed),
+            calibration_batches(calibrate_dataloader, calibrate_sample_num, seed, device=device_of(runner)),
             self.dataloader,
             runner.build_evaluator(evaluator),
             score,

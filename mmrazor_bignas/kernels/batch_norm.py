@@ -6,11 +6,17 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrazor_bignas.kernels.operation import LIBRARY, Kernel, define
+from mmrazor_bignas.kernels.operation import Kernel, aligned, define
 
 
 def batch_norm_act(
-    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor,
+    added: Tensor | None,
+    eps: float,
+    act: bool,
+    moments: Tensor | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """``act(batch_norm(x)) + added``, by kernels on a GPU: the input is read three times, all else once.
 
@@ -23,6 +29,8 @@ def batch_norm_act(
         added: (N, C, H, W) in the format of ``x``, or None.
         eps: Added to the variance.
         act: Whether swish follows the normalisation.
+        moments: What :func:`~mmrazor_bignas.kernels.depthwise_conv2d_moments` gave with ``x``, which is then read once
+            less.
 
     Returns:
         Output (N, C, H, W) in the format of ``x``; mean (C,) and biased variance (C,) of the batch, which have no
@@ -32,11 +40,11 @@ def batch_norm_act(
         ValueError: There is one value per channel, as in torch's.
     """
     F._verify_batch_size(x.size())
-    return _forward(x, weight, bias, added, eps, act)
+    return _forward(x, weight, bias, added, moments, eps, act)
 
 
 def plain_forward(
-    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, moments: Tensor | None, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
     var, mean = torch.var_mean(_wide(x), (0, 2, 3), correction=0)
     out = _wide(x) * _scale(weight, var, eps) + _per_channel(bias - mean * weight * (var + eps).rsqrt())
@@ -76,23 +84,20 @@ _BACKWARD = Kernel('batch_norm.backward', plain_backward)
 
 
 def _run_forward(
-    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, moments: Tensor | None, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x = x.contiguous(memory_format=torch.channels_last)
-    if added is not None:
-        added = added.contiguous(memory_format=torch.channels_last)
-    return _FORWARD((act, added is None), x, weight, bias, added, eps, act)
+    x, added = aligned(x), None if added is None else aligned(added)
+    return _FORWARD((act, added is None), x, weight, bias, added, moments, eps, act)
 
 
 def _run_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad.to(x.dtype)))
-    return _BACKWARD(act, grad, x, weight, bias, mean, var, eps, act)
+    return _BACKWARD(act, aligned(grad.to(x.dtype)), aligned(x), weight, bias, mean, var, eps, act)
 
 
 def _remember(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None:
-    x, weight, bias, added, ctx.eps, ctx.act = inputs
+    x, weight, bias, added, _, ctx.eps, ctx.act = inputs
     _, mean, var = output
     ctx.mark_non_differentiable(mean, var)
     ctx.set_materialize_grads(False)
@@ -103,27 +108,23 @@ def _remember(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor]) -> None
 def _gradients(ctx, grad: Tensor, *_) -> tuple:
     x, weight, bias, mean, var = ctx.saved_tensors
     grads = _backward(grad, x, weight, bias, mean, var, ctx.eps, ctx.act)
-    return *grads, grad if ctx.adds else None, None, None
+    return *grads, grad if ctx.adds else None, None, None, None
+
+
+def _fake(x: Tensor, weight: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    return torch.empty_like(x, memory_format=torch.channels_last), torch.empty_like(weight), torch.empty_like(weight)
 
 
 _forward = define(
-    'batch_norm_act(Tensor x, Tensor weight, Tensor bias, Tensor? added, float eps, bool act) '
+    'batch_norm_act(Tensor x, Tensor weight, Tensor bias, Tensor? added, Tensor? moments, float eps, bool act) '
     '-> (Tensor, Tensor, Tensor)',
     _run_forward,
-    lambda x, weight, bias, added, eps, act: (
-        torch.empty_like(x, memory_format=torch.channels_last),
-        torch.empty_like(weight),
-        torch.empty_like(weight),
-    ),
+    lambda x, weight, bias, added, moments, eps, act: _fake(x, weight),
+    gradient=(_remember, _gradients),
 )
 _backward = define(
     'batch_norm_act_backward(Tensor grad, Tensor x, Tensor weight, Tensor bias, Tensor mean, Tensor var, float eps, '
     'bool act) -> (Tensor, Tensor, Tensor)',
     _run_backward,
-    lambda grad, x, weight, bias, mean, var, eps, act: (
-        torch.empty_like(x, memory_format=torch.channels_last),
-        torch.empty_like(weight),
-        torch.empty_like(weight),
-    ),
+    lambda grad, x, weight, bias, mean, var, eps, act: _fake(x, weight),
 )
-torch.library.register_autograd('mmrazor_bignas::batch_norm_act', _gradients, setup_context=_remember, lib=LIBRARY)

@@ -6,7 +6,10 @@ GPU: they were chosen from the compiler's output (registers, width of loads) for
 
 from __future__ import annotations
 
+from functools import cache
 from typing import NamedTuple
+
+from torch import Tensor
 
 
 class Blocks(NamedTuple):
@@ -27,7 +30,7 @@ class Blocks(NamedTuple):
 
 # By kernel and by bytes of a number: 2 for bfloat16 and float16, 4 for float32.
 BLOCK_SIZES: dict[str, dict[int, Blocks]] = {
-    'depthwise': {2: Blocks(64, 32, 4), 4: Blocks(64, 32, 4)},
+    'depthwise': {2: Blocks(64, 32, 4, 1056), 4: Blocks(64, 32, 4, 1056)},
     'depthwise_weight': {2: Blocks(32, 32, 4, 2112), 4: Blocks(32, 32, 4, 2112)},
     'norm_reduce': {2: Blocks(128, 32, 8, 264), 4: Blocks(128, 32, 8, 264)},
     'norm_apply': {2: Blocks(64, 32, 4, 1056), 4: Blocks(64, 32, 4, 1056)},
@@ -55,10 +58,25 @@ class Tiles(NamedTuple):
     splits: int
     rows_per_split: int
 
+    @property
+    def grid(self) -> tuple[int, int]:
+        return self.channel_blocks, self.splits
+
 
 def tiles(kernel: str, element_size: int, rows: int, channels: int) -> Tiles:
     """A function of sizes alone, so that a sum's order, and with it its last digits, are the same on every card."""
-    blocks = BLOCK_SIZES[kernel][element_size]
+    return _tiles(BLOCK_SIZES[kernel][element_size], rows, channels)
+
+
+def moment_tiles(out: Tensor) -> Tiles:
+    """How a depthwise convolution's output (N, C, H, W) is dealt out, and so the moments that come with it."""
+    size = min(out.element_size(), 4)  # float64, which the plain twin takes, as float32
+    rows, channels = int(out.numel() // out.shape[1]), int(out.shape[1])  # torch.compile's may be symbols
+    return tiles('depthwise', size, rows, channels)
+
+
+@cache
+def _tiles(blocks: Blocks, rows: int, channels: int) -> Tiles:
     channel_blocks = -(-channels // blocks.channels)
     steps = -(-rows // blocks.rows)
     splits = max(1, blocks.programs // channel_blocks) if blocks.programs else steps

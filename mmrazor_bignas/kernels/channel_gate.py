@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrazor_bignas.kernels.operation import LIBRARY, Kernel, define
+from mmrazor_bignas.kernels.operation import Kernel, aligned, define
 from mmrazor_bignas.kernels.pointwise import pointwise_conv2d
 from mmrazor_bignas.kernels.way import is_fused
 
@@ -24,7 +24,7 @@ def squeeze_excite(x: Tensor, reduce: Tensor, reduce_bias: Tensor, expand: Tenso
     Returns:
         (N, C, H, W).
     """
-    if is_fused(x) and not torch.jit.is_tracing():
+    if is_fused(x):
         return _forward(x, reduce, reduce_bias, expand, expand_bias)[0]
     gate = F.relu(pointwise_conv2d(F.adaptive_avg_pool2d(x, 1), reduce, reduce_bias))
     return x * F.hardsigmoid(pointwise_conv2d(gate, expand, expand_bias))
@@ -67,15 +67,13 @@ _BACKWARD = Kernel('channel_gate.backward', plain_backward)
 def _run_forward(
     x: Tensor, reduce: Tensor, reduce_bias: Tensor, expand: Tensor, expand_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    x = x.contiguous(memory_format=torch.channels_last)
-    return _FORWARD(None, x, reduce, reduce_bias, expand, expand_bias)
+    return _FORWARD(None, aligned(x), reduce, reduce_bias, expand, expand_bias)
 
 
 def _run_backward(
     grad: Tensor, x: Tensor, reduce: Tensor, expand: Tensor, mean: Tensor, squeezed: Tensor, gate: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    x, grad = (one.contiguous(memory_format=torch.channels_last) for one in (x, grad.to(x.dtype)))
-    return _BACKWARD(None, grad, x, reduce, expand, mean, squeezed, gate)
+    return _BACKWARD(None, aligned(grad.to(x.dtype)), aligned(x), reduce, expand, mean, squeezed, gate)
 
 
 def _remember(ctx, inputs: tuple, output: tuple[Tensor, Tensor, Tensor, Tensor]) -> None:
@@ -118,7 +116,8 @@ _forward = define(
     '-> (Tensor, Tensor, Tensor, Tensor)',
     _run_forward,
     _fake_forward,
-    _autocast,
+    autocast=_autocast,
+    gradient=(_remember, _gradients),
 )
 _backward = define(
     'squeeze_excite_backward(Tensor grad, Tensor x, Tensor reduce, Tensor expand, Tensor mean, Tensor squeezed, '
@@ -126,4 +125,3 @@ _backward = define(
     _run_backward,
     _fake_backward,
 )
-torch.library.register_autograd('mmrazor_bignas::squeeze_excite', _gradients, setup_context=_remember, lib=LIBRARY)

@@ -9,6 +9,7 @@ from importlib import import_module
 import torch
 from mmengine.logging import print_log
 from torch import Tensor
+from torch.autograd import Function
 
 from mmrazor_bignas.kernels.way import runs_kernels
 
@@ -47,6 +48,9 @@ class Kernel:
         first = x if isinstance(x, Tensor) else x[0]
         if first.dtype not in TOLERANCES or not runs_kernels(first):
             return self.twin(x, *others)
+        if first.is_cuda and first.device.index != torch.cuda.current_device():
+            with torch.cuda.device(first.device):  # where kernels are launched
+                return self(variant, x, *others)
         key = (first.dtype, variant)
         if key not in self._variants:
             return self._first(key, x, *others)
@@ -65,8 +69,9 @@ class Kernel:
         except Exception as error:  # of a compiler, a driver or a launch
             fault = f'{type(error).__name__}: {(str(error).strip() or "no message").splitlines()[-1]}'
         if fault is None:
-            # Zeros, as the gradients of a training's first step are, prove nothing.
-            if any(bool(one.any()) for one in as_tuple(expected)):
+            # Zeros, as many gradients of a training's first step are, prove nothing; nor does what overflowed.
+            proof = [bool(one.any()) and bool(one.isfinite().all()) for one in as_tuple(expected)]
+            if any(proof) if self.in_place else all(proof):
                 self._variants[key] = fused
             return result
         self._variants[key] = self.twin
@@ -92,12 +97,22 @@ def difference(result: Result, expected: Result, tolerance: float) -> str | None
     return None
 
 
+def aligned(x: Tensor) -> Tensor:
+    """The features in channels_last, beginning at a multiple of 16 bytes; a copy where they are not so already."""
+    x = x.contiguous(memory_format=torch.channels_last)
+    return x.clone() if x.data_ptr() % 16 else x
+
+
 def as_tuple(result: Result) -> tuple[Tensor, ...]:
     return (result,) if isinstance(result, Tensor) else result
 
 
 def define(
-    schema: str, run: Callable[..., Result], fake: Callable[..., Result], autocast: Callable[..., Result] | None = None
+    schema: str,
+    run: Callable[..., Result],
+    fake: Callable[..., Result],
+    autocast: Callable[..., Result] | None = None,
+    gradient: tuple[Callable, Callable] | None = None,
 ) -> Callable[..., Result]:
     """Register an operation ``mmrazor_bignas::<name>`` of torch.
 
@@ -106,18 +121,46 @@ def define(
         run: What it does, on a CPU or a GPU.
         fake: Its results' shapes, for torch.compile and torch.export.
         autocast: Under autocast, runs in its place and calls it with arguments cast as it should be.
+        gradient: Two functions, as torch.library.register_autograd takes them: ``remember(ctx, inputs, output)``, and
+            ``gradients(ctx, *grads)``.
 
     Returns:
         The operation.
     """
     name = schema.split('(')[0]
     LIBRARY.define(schema)
+    operation = getattr(torch.ops.mmrazor_bignas, name).default
     for device in ('CPU', 'CUDA'):
         LIBRARY.impl(name, run, device)
         if autocast:
             LIBRARY.impl(name, without_autocast(autocast), f'Autocast{device}')
     torch.library.register_fake(f'mmrazor_bignas::{name}', fake, lib=LIBRARY)
-    return getattr(torch.ops.mmrazor_bignas, name).default
+    if gradient:
+        LIBRARY.impl(name, differentiable(operation, *gradient), 'Autograd')
+    return operation
+
+
+def differentiable(operation: Callable[..., Result], remember: Callable, gradients: Callable) -> Callable[..., Result]:
+    """What torch.library.register_autograd makes, without what it does for arguments that are lists or keywords."""
+
+    class Differentiable(Function):
+        @staticmethod
+        def forward(ctx, *inputs) -> Result:
+            with torch._C._AutoDispatchBelowAutograd():
+                output = operation(*inputs)
+            remember(ctx, inputs, output)
+            return output
+
+        @staticmethod
+        def backward(ctx, *grads: Tensor | None) -> tuple:
+            if grads[0] is None:  # nothing that follows has a gradient
+                return (None,) * len(ctx.needs_input_grad)
+            return gradients(ctx, *grads)
+
+    def run(*inputs) -> Result:
+        return Differentiable.apply(*inputs)
+
+    return run
 
 
 AUTOCAST_KEYS = torch._C.DispatchKeySet(torch._C.DispatchKey.AutocastCPU) | torch._C.DispatchKeySet(

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrazor_bignas.kernels.way import chosen_way, runs_kernels
+from mmrazor_bignas.kernels.way import runs_kernels
 
 
 def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
@@ -22,12 +22,7 @@ def pointwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
     Returns:
         (N, out, H, W).
     """
-    if (
-        runs_kernels(x)
-        and chosen_way() == 'fused'
-        and not torch.jit.is_tracing()
-        and x.is_contiguous(memory_format=torch.channels_last)
-    ):
+    if runs_kernels(x) and x.is_contiguous(memory_format=torch.channels_last):
         return as_matrix_product(x, weight, bias)
     return F.conv2d(x, weight, bias)
 

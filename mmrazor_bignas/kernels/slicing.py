@@ -24,14 +24,25 @@ def slice_param(param: Tensor, shape: Shape) -> Tensor:
     Args:
         param: Tensor of at most 4 dimensions: (out, in, k, k), (out, in) or (channels,).
         shape: The wanted shape, no side larger than ``param``'s.
+
+    Raises:
+        ValueError: A side is larger.
     """
     if param.shape == tuple(shape):
         return param
-    for dim, size in enumerate(shape):
-        if size != param.shape[dim]:
-            start = (param.shape[dim] - size) // 2 if dim >= 2 else 0
-            param = param.narrow(dim, start, size)
-    return param
+    surplus = [whole - part for whole, part in zip(param.shape, shape, strict=True)]
+    if min(surplus) < 0:
+        raise ValueError(f'a slice of shape {tuple(shape)} of a tensor of shape {tuple(param.shape)}')
+    starts = [0, 0, *(more // 2 for more in surplus[2:])][: len(surplus)]
+    if param.requires_grad and torch.is_grad_enabled():
+        for dim, (start, size) in enumerate(zip(starts, shape, strict=True)):
+            if size != param.shape[dim]:
+                param = param.narrow(dim, start, size)
+        return param
+    # The same as one view: a step takes thousands of them.
+    strides = param.stride()
+    offset = sum(start * stride for start, stride in zip(starts, strides, strict=True))
+    return param.as_strided(shape, strides, param.storage_offset() + offset)
 
 
 def slices(*parts: tuple[Tensor, Shape], cast: bool = False) -> tuple[Tensor, ...]:

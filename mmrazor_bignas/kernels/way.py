@@ -25,6 +25,7 @@ INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 
 
 @cache
+@torch.compiler.assume_constant_result  # torch.compile cannot follow it
 def chosen_way() -> str:
     """The way of this process, one of :data:`WAYS`: what MMRAZOR_BIGNAS_KERNELS says, else the fastest that works.
 
@@ -72,9 +73,9 @@ def is_fused(x: Tensor) -> bool:
 
     Inference, calibration and exported graphs are torch's own operations.
     """
-    return runs_kernels(x) and torch.is_grad_enabled() and chosen_way() == 'fused'
+    return runs_kernels(x) and torch.is_grad_enabled()
 
 
 def runs_kernels(x: Tensor) -> bool:
-    """Whether kernels can run where this tensor is."""
-    return x.is_cuda or INTERPRETED
+    """Whether this process runs kernels where this tensor is; a traced graph holds torch's own operations."""
+    return (x.is_cuda or INTERPRETED) and chosen_way() == 'fused' and not torch.jit.is_tracing()

@@ -23,7 +23,8 @@ class ConvBnAct(nn.Module):
 
     def forward(self, x: Tensor, spec: ConvSpec, added: Tensor | None = None) -> Tensor:
         """(N, in, H, W) -> (N, out, H / stride, W / stride), plus ``added`` of that shape."""
-        return self.bn(self.conv(x, spec), self.act, added)
+        x, moments = self.conv.with_moments(x, spec)
+        return self.bn(x, self.act, added, moments)
 
 
 class SqueezeExcite(nn.Module):

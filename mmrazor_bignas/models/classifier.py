@@ -34,19 +34,18 @@ class ClsDataPreprocessor(MMClsDataPreprocessor):
         **kwargs: Of mmcls's ClsDataPreprocessor.
     """
 
-    def __init__(self, **kwargs) -> None:
-        super().__init__(**kwargs)
-        self._non_blocking = True  # of images, which the data loader pins
-
     def forward(self, data: dict, training: bool = False) -> dict:
         """A batch of the data loader -> images (N, 3, H, W), normalised, and labels, on the network's device."""
+        self._non_blocking = self.device.type == 'cuda'  # else images on a GPU would be read before they are here
         samples = data.get('data_samples') or []
         if samples and all('gt_label' in sample and 'label' in sample.gt_label for sample in samples):
             labels = torch.cat([sample.gt_label.label for sample in samples])
             if self.device.type == 'cuda' and not labels.is_cuda:
                 labels = labels.pin_memory()
             sizes = [len(sample.gt_label.label) for sample in samples]
-            for sample, label in zip(samples, labels.to(self.device, non_blocking=True).split(sizes), strict=True):
+            for sample, label in zip(
+                samples, labels.to(self.device, non_blocking=self._non_blocking).split(sizes), strict=True
+            ):
                 sample.set_gt_label(label)
         return super().forward(data, training)
 

@@ -14,7 +14,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmrazor_bignas.kernels import batch_norm_act, depthwise_conv2d, is_fused, pointwise_conv2d, slice_param, slices
+from mmrazor_bignas.kernels import (
+    batch_norm_act,
+    depthwise_conv2d,
+    depthwise_conv2d_moments,
+    is_fused,
+    pointwise_conv2d,
+    slice_param,
+    slices,
+)
 from mmrazor_bignas.search_space import ConvSpec
 
 _as_shapes: ContextVar[bool] = ContextVar('weights_as_shapes', default=False)
@@ -69,6 +77,12 @@ class DynamicConv2d(LateWeights, nn.Conv2d):
             return pointwise_conv2d(x, weight, bias)
         return F.conv2d(x, weight, bias, self.stride, spec.padding)
 
+    def with_moments(self, x: Tensor, spec: ConvSpec) -> tuple[Tensor, Tensor | None]:
+        """:meth:`forward`, with the moments that a depthwise kernel gives for the batch normalisation after it."""
+        if spec.groups > 1 and self.bias is None and is_fused(x):
+            return depthwise_conv2d_moments(x, self.slices(spec)[0], spec.stride)
+        return self(x, spec), None
+
     def slices(self, spec: ConvSpec, cast: bool = False) -> tuple[Tensor, Tensor | None]:
         """Weight and bias of ``spec``; with ``cast``, of a layer that autocast runs in its format."""
         weight = self.weight, spec.weight_shape
@@ -84,18 +98,23 @@ class DynamicBatchNorm2d(nn.BatchNorm2d):
     where momentum is 0, as in a supernet: statistics shared by many subnets would be those of none.
     """
 
-    def forward(self, x: Tensor, act: bool = False, added: Tensor | None = None) -> Tensor:
+    def forward(
+        self, x: Tensor, act: bool = False, added: Tensor | None = None, moments: Tensor | None = None
+    ) -> Tensor:
         """(N, C, H, W) -> the same shape, for any C up to ``num_features``.
 
         Args:
             x: Features.
             act: Whether swish follows.
             added: What is added to the result, of its shape.
+            moments: What the convolution before knows of ``x``, see :meth:`DynamicConv2d.with_moments`.
         """
         shape = (x.shape[1],)
         moves = x.shape[1] == self.num_features and self.momentum != 0
         if self.training and is_fused(x):
-            x, mean, var = batch_norm_act(x, *slices((self.weight, shape), (self.bias, shape)), added, self.eps, act)
+            x, mean, var = batch_norm_act(
+                x, *slices((self.weight, shape), (self.bias, shape)), added, self.eps, act, moments
+            )
             if moves:
                 self._move_statistics(mean, var, x.numel() // x.shape[1])
             return x

@@ -36,6 +36,6 @@ def fold_batch_norm(static: SearchableImageClassifier) -> SearchableImageClassif
 class NoNorm(nn.Module):
     """What stands in the place of a folded DynamicBatchNorm2d."""
 
-    def forward(self, x: Tensor, act: bool = False, added: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, act: bool, added: Tensor | None, moments: None) -> Tensor:
         """What follows the normalisation."""
         return act_and_add(x, act, added)

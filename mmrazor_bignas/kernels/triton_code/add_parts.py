@@ -9,21 +9,25 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
+from mmrazor_bignas.kernels.triton_code.launch import launch
+
 BLOCK = 2048
 COLUMNS = 14  # of the table below
 FORMATS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
-@triton.jit
-def add_blocks(table, owners, starts, COLUMNS: tl.constexpr, FORMAT: tl.constexpr, BLOCK: tl.constexpr):
+@triton.jit(do_not_specialize_on_alignment=['table', 'owners', 'starts'])
+def add_blocks(
+    table, owners, starts, COLUMNS: tl.constexpr, PART: tl.constexpr, ADDEND: tl.constexpr, BLOCK: tl.constexpr
+):
     """Add one block of one part.
 
     A row of the table: addresses of part and addend, number of elements, the three inner sizes, four strides of the
     part and four of the addend.
     """
     row = table + tl.load(owners + tl.program_id(0)).to(tl.int64) * COLUMNS
-    part = tl.load(row).to(tl.pointer_type(tl.float32))
-    addend = tl.load(row + 1).to(tl.pointer_type(FORMAT))
+    part = tl.load(row).to(tl.pointer_type(PART))
+    addend = tl.load(row + 1).to(tl.pointer_type(ADDEND))
     count, second, third, fourth = tl.load(row + 2), tl.load(row + 3), tl.load(row + 4), tl.load(row + 5)
     at = tl.load(starts + tl.program_id(0)).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
@@ -33,16 +37,17 @@ def add_blocks(table, owners, starts, COLUMNS: tl.constexpr, FORMAT: tl.constexp
     x = at // (fourth * third * second)
     to = part + x * tl.load(row + 6) + y * tl.load(row + 7) + z * tl.load(row + 8) + w * tl.load(row + 9)
     of = addend + x * tl.load(row + 10) + y * tl.load(row + 11) + z * tl.load(row + 12) + w * tl.load(row + 13)
-    total = tl.load(to, mask=inside, other=0) + tl.load(of, mask=inside, other=0).to(tl.float32)
-    tl.store(to, total, mask=inside)
+    total = tl.load(to, mask=inside, other=0).to(tl.float32) + tl.load(of, mask=inside, other=0).to(tl.float32)
+    tl.store(to, total.to(PART), mask=inside)
 
 
 def add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Add each tensor to its part, float32, in place; both of the same shape, at most 4 dimensions, any strides."""
-    for dtype in dict.fromkeys(addend.dtype for addend in addends):
+    """Add each tensor to its part, in place; both of the same shape, at most 4 dimensions, any strides."""
+    pairs = list(zip(parts, addends, strict=True))
+    for formats in dict.fromkeys((part.dtype, addend.dtype) for part, addend in pairs):
         rows, counts = [], []
-        for part, addend in zip(parts, addends, strict=True):
-            if addend.dtype == dtype:
+        for part, addend in pairs:
+            if (part.dtype, addend.dtype) == formats:
                 none = [1] * (4 - part.ndim)
                 rows += [
                     part.data_ptr(), addend.data_ptr(), part.numel(), *(none + list(part.shape))[1:],
@@ -57,7 +62,8 @@ def add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...
         if parts[0].is_cuda:
             together = together.pin_memory().to(parts[0].device, non_blocking=True)
         table, owners, starts = together.split([len(rows), len(owners), len(starts)])
-        add_blocks[(len(owners),)](
-            table, owners, starts, COLUMNS=COLUMNS, FORMAT=FORMATS[dtype], BLOCK=BLOCK, num_warps=4
-        )
+        launch(
+            add_blocks, (len(owners),), (table, owners, starts), (), 4,
+            COLUMNS=COLUMNS, PART=FORMATS[formats[0]], ADDEND=FORMATS[formats[1]], BLOCK=BLOCK,
+        )  # fmt: skip
     return tuple(parts)

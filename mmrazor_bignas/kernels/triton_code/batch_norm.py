@@ -1,5 +1,7 @@
 """Batch normalisation with batch statistics, activation and addition: two kernels forward, two backward.
 
+Where a depthwise convolution has summed its output already, one is enough forward.
+
 The first of each pair sums over parts of the rows; the programs of the second add up the parts, in their order, before
 they write. So the result does not depend on which program was faster.
 """
@@ -11,12 +13,15 @@ import triton
 import triton.language as tl
 from torch import Tensor
 
-from mmrazor_bignas.kernels.block_sizes import alignment, tiles
+from mmrazor_bignas.kernels.block_sizes import alignment, moment_tiles, tiles
+from mmrazor_bignas.kernels.triton_code.launch import launch
 
 SPLITS_AT_ONCE = 32
+SIZES = ['rows', 'groups', 'rows_per_split', 'splits', 'rows_per_program']
+PARAMETERS = ['weight', 'bias']
 
 
-@triton.jit(do_not_specialize=['rows', 'groups', 'rows_per_split'])
+@triton.jit(do_not_specialize=SIZES)
 def partial_moments(
     x, moments, rows, groups, rows_per_split, ALIGN: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr
 ):
@@ -64,7 +69,7 @@ def total_moments(moments, c, channels, rows, rows_per_split, splits, SPLITS: tl
     return near + shift, tl.maximum(tl.sum(squares, 0) / rows - shift * shift, 0.0)
 
 
-@triton.jit(do_not_specialize=['rows', 'groups', 'rows_per_split', 'splits', 'rows_per_program'])
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=PARAMETERS)
 def normalise(
     x, added, moments, weight, bias, out, mean_out, var_out,
     rows, groups, rows_per_split, splits, rows_per_program, eps,
@@ -80,7 +85,7 @@ def normalise(
         tl.store(mean_out + c, mean, mask=valid)
         tl.store(var_out + c, var, mask=valid)
     scale = tl.load(weight + c, mask=valid, other=0) * tl.rsqrt(var + eps)
-    shift = tl.load(bias + c, mask=valid, other=0) - mean * scale
+    shift = tl.load(bias + c, mask=valid, other=0)
     begin = tl.program_id(1) * rows_per_program
     count = tl.minimum(rows_per_program, rows - begin)
     first = begin.to(tl.int64) * channels
@@ -88,7 +93,8 @@ def normalise(
         r = at + tl.arange(0, ROWS)
         inside = (r < count)[:, None] & valid[None, :]
         here = first + r[:, None] * channels + c[None, :]
-        value = tl.load(x + here, mask=inside, other=0).to(tl.float32) * scale[None, :] + shift[None, :]
+        value = tl.load(x + here, mask=inside, other=0).to(tl.float32) - mean[None, :]
+        value = value * scale[None, :] + shift[None, :]
         if ACT:
             value *= tl.sigmoid(value)
         if ADD:
@@ -97,9 +103,9 @@ def normalise(
 
 
 @triton.jit
-def input_of_act(x, here, inside, scale, shift, grad, ACT: tl.constexpr):
-    """The normalised value's gradient, where ``grad`` is that of the activation's output."""
-    value = tl.load(x + here, mask=inside, other=0).to(tl.float32)
+def input_of_act(x, here, inside, centre, scale, shift, grad, ACT: tl.constexpr):
+    """The input less its mean and the normalised value's gradient; ``grad`` is that of the activation's output."""
+    value = tl.load(x + here, mask=inside, other=0).to(tl.float32) - centre[None, :]
     gradient = tl.load(grad + here, mask=inside, other=0).to(tl.float32)
     if ACT:
         normalised = value * scale[None, :] + shift[None, :]
@@ -108,7 +114,7 @@ def input_of_act(x, here, inside, scale, shift, grad, ACT: tl.constexpr):
     return value, gradient
 
 
-@triton.jit(do_not_specialize=['rows', 'groups', 'rows_per_split'])
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=PARAMETERS)
 def partial_gradients(
     grad, x, mean, var, weight, bias, sums, rows, groups, rows_per_split, eps,
     ACT: tl.constexpr, ALIGN: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr,
@@ -120,7 +126,7 @@ def partial_gradients(
     centre = tl.load(mean + c, mask=valid, other=0)
     inverse = tl.rsqrt(tl.load(var + c, mask=valid, other=1) + eps)
     scale = tl.load(weight + c, mask=valid, other=0) * inverse
-    shift = tl.load(bias + c, mask=valid, other=0) - centre * scale
+    shift = tl.load(bias + c, mask=valid, other=0)
     split = tl.program_id(1)
     begin = split * rows_per_split
     count = tl.minimum(rows_per_split, rows - begin)
@@ -131,15 +137,15 @@ def partial_gradients(
         r = at + tl.arange(0, ROWS)
         inside = (r < count)[:, None] & valid[None, :]
         here = first + r[:, None] * channels + c[None, :]
-        value, gradient = input_of_act(x, here, inside, scale, shift, grad, ACT)
+        value, gradient = input_of_act(x, here, inside, centre, scale, shift, grad, ACT)
         of_bias += gradient
-        of_weight += gradient * (value - centre[None, :])
+        of_weight += gradient * tl.where(inside, value, 0.0)
     out = sums + split * 2 * channels + c
     tl.store(out, tl.sum(of_bias, 0), mask=valid)
     tl.store(out + channels, tl.sum(of_weight, 0) * inverse, mask=valid)
 
 
-@triton.jit(do_not_specialize=['rows', 'groups', 'splits', 'rows_per_program'])
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=PARAMETERS)
 def input_gradient(
     grad, x, mean, var, weight, bias, sums, grad_x, grad_weight, grad_bias, rows, groups, splits, rows_per_program, eps,
     ACT: tl.constexpr, ALIGN: tl.constexpr, ROWS: tl.constexpr, CHANNELS: tl.constexpr, SPLITS: tl.constexpr,
@@ -151,7 +157,7 @@ def input_gradient(
     centre = tl.load(mean + c, mask=valid, other=0)
     inverse = tl.rsqrt(tl.load(var + c, mask=valid, other=1) + eps)
     scale = tl.load(weight + c, mask=valid, other=0) * inverse
-    shift = tl.load(bias + c, mask=valid, other=0) - centre * scale
+    shift = tl.load(bias + c, mask=valid, other=0)
     of_bias = tl.zeros((SPLITS, CHANNELS), tl.float32)
     of_weight = tl.zeros((SPLITS, CHANNELS), tl.float32)
     for at in range(0, splits, SPLITS):
@@ -173,26 +179,40 @@ def input_gradient(
         r = at + tl.arange(0, ROWS)
         inside = (r < count)[:, None] & valid[None, :]
         here = first + r[:, None] * channels + c[None, :]
-        value, gradient = input_of_act(x, here, inside, scale, shift, grad, ACT)
-        result = scale[None, :] * (gradient - offset[None, :] - (value - centre[None, :]) * slope[None, :])
+        value, gradient = input_of_act(x, here, inside, centre, scale, shift, grad, ACT)
+        result = scale[None, :] * (gradient - offset[None, :] - value * slope[None, :])
         tl.store(grad_x + here, result.to(grad_x.dtype.element_ty), mask=inside)
 
 
 def forward(
-    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, eps: float, act: bool
+    x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, moments: Tensor | None, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Output (N, C, H, W), mean (C,) and biased variance (C,) of the batch."""
+    """Output (N, C, H, W), mean (C,) and biased variance (C,) of the batch.
+
+    Args:
+        x: (N, C, H, W).
+        weight: (C,).
+        bias: (C,).
+        added: (N, C, H, W) or None.
+        moments: Those of ``x`` (splits, 2, C) where a depthwise convolution gave them, else None.
+        eps: Added to the variance.
+        act: Whether swish follows.
+    """
     channels = x.shape[1]
     rows, align = x.numel() // channels, alignment(channels)
-    moments, by = _partial(partial_moments, x, (x,), {}, rows, channels)
-    out = torch.empty_like(x)
-    mean, var = (torch.empty(channels, dtype=torch.float32, device=x.device) for _ in range(2))
+    by = tiles('norm_reduce', x.element_size(), rows, channels) if moments is None else moment_tiles(x)
     over = tiles('norm_apply', x.element_size(), rows, channels)
-    normalise[(over.channel_blocks, over.splits)](
-        x, x if added is None else added, moments, weight, bias, out, mean, var,
-        rows, channels // align, by.rows_per_split, by.splits, over.rows_per_split, eps,
+    if moments is None:
+        moments = x.new_empty((by.splits, 2, channels), dtype=torch.float32)
+        launch(
+            partial_moments, by.grid, (x, moments), (rows, channels // align, by.rows_per_split), by.warps,
+            ALIGN=align, ROWS=by.rows, CHANNELS=by.channels,
+        )  # fmt: skip
+    out, mean, var = torch.empty_like(x), torch.empty_like(weight), torch.empty_like(weight)
+    launch(
+        normalise, over.grid, (x, x if added is None else added, moments, weight, bias, out, mean, var),
+        (rows, channels // align, by.rows_per_split, by.splits, over.rows_per_split, eps), over.warps,
         ACT=act, ADD=added is not None, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels, SPLITS=SPLITS_AT_ONCE,
-        num_warps=over.warps,
     )  # fmt: skip
     return out, mean, var
 
@@ -203,25 +223,18 @@ def backward(
     """Gradients of the input (N, C, H, W), of weight and bias (C,), where ``grad`` is that of the output."""
     channels = x.shape[1]
     rows, align = x.numel() // channels, alignment(channels)
-    sums, by = _partial(
-        partial_gradients, x, (grad, x, mean, var, weight, bias), {'eps': eps, 'ACT': act}, rows, channels
-    )
-    grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
+    by = tiles('norm_reduce', x.element_size(), rows, channels)
     over = tiles('norm_apply', x.element_size(), rows, channels)
-    input_gradient[(over.channel_blocks, over.splits)](
-        grad, x, mean, var, weight, bias, sums, grad_x, grad_weight, grad_bias,
-        rows, channels // align, by.splits, over.rows_per_split, eps,
-        ACT=act, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels, SPLITS=SPLITS_AT_ONCE, num_warps=over.warps,
+    sums = x.new_empty((by.splits, 2, channels), dtype=torch.float32)
+    launch(
+        partial_gradients, by.grid, (grad, x, mean, var, weight, bias, sums),
+        (rows, channels // align, by.rows_per_split, eps), by.warps,
+        ACT=act, ALIGN=align, ROWS=by.rows, CHANNELS=by.channels,
+    )  # fmt: skip
+    grad_x, grad_weight, grad_bias = torch.empty_like(x), torch.empty_like(mean), torch.empty_like(mean)
+    launch(
+        input_gradient, over.grid, (grad, x, mean, var, weight, bias, sums, grad_x, grad_weight, grad_bias),
+        (rows, channels // align, by.splits, over.rows_per_split, eps), over.warps,
+        ACT=act, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels, SPLITS=SPLITS_AT_ONCE,
     )  # fmt: skip
     return grad_x, grad_weight, grad_bias
-
-
-def _partial(kernel, x: Tensor, tensors: tuple, options: dict, rows: int, channels: int):
-    """Two sums for each part of the rows (splits, 2, C), and how the rows were dealt out."""
-    by, align = tiles('norm_reduce', x.element_size(), rows, channels), alignment(channels)
-    sums = torch.empty((by.splits, 2, channels), dtype=torch.float32, device=x.device)
-    kernel[(by.channel_blocks, by.splits)](
-        *tensors, sums, rows, channels // align, by.rows_per_split, **options,
-        ALIGN=align, ROWS=by.rows, CHANNELS=by.channels, num_warps=by.warps,
-    )  # fmt: skip
-    return sums, by

@@ -1,4 +1,4 @@
-"""Squeeze-and-excite: four kernels forward, six backward.
+"""Squeeze-and-excite: four kernels forward, five backward.
 
 What is per image and channel, (N, C) or (N, squeezed), is float32, and so are weights and their gradients; products are
 of numbers in the format of the features.
@@ -12,6 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import alignment, tiles
+from mmrazor_bignas.kernels.triton_code.launch import launch
 
 SIZES = ['pixels', 'groups', 'm', 'n', 'k', 'a_row', 'b_row', 'b_column', 'out_row', 'channel_blocks']
 # By the features' format. TF32 holds every number of 16 bits.
@@ -78,7 +79,7 @@ def rounded_product(left, right, total, FORMAT: tl.constexpr, PRECISION: tl.cons
     return tl.dot(left, right, total, input_precision=PRECISION)
 
 
-@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=['a', 'b', 'bias', 'above', 'out'])
+@triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=['b', 'bias'])
 def multiply(
     a, b, bias, above, out, m, n, k, a_row, b_row, b_column, out_row,
     THEN: tl.constexpr, BIAS: tl.constexpr, FORMAT: tl.constexpr, PRECISION: tl.constexpr,
@@ -110,24 +111,38 @@ def multiply(
 
 @triton.jit(do_not_specialize=SIZES)
 def layer_gradients(
-    grad, x, weight_out, bias_out, m, n, k, FORMAT: tl.constexpr, PRECISION: tl.constexpr,
+    before_relu, mean, squeezed, before_gate, reduce_out, reduce_bias_out, expand_out, expand_bias_out, n, m, k,
+    FORMAT: tl.constexpr, PRECISION: tl.constexpr,
     BLOCK_M: tl.constexpr, BLOCK_N: tl.constexpr, BLOCK_K: tl.constexpr,
 ):  # fmt: skip
-    """Of a linear layer with input x (k, n) and output's gradient (k, m): those of weight (m, n) and bias (m,)."""
+    """Gradients of weight and bias of both layers; of n images, m squeezed and k other channels.
+
+    The first layer's weight is (m, k) and its bias (m,), the second's (k, m) and (k,).
+    """
     i = tl.program_id(0) * BLOCK_M + tl.arange(0, BLOCK_M)
     j = tl.program_id(1) * BLOCK_N + tl.arange(0, BLOCK_N)
+    first = tl.program_id(2) == 0
+    left = before_relu if first else squeezed
+    right = mean if first else before_gate
     total = tl.zeros((BLOCK_M, BLOCK_N), tl.float32)
-    of_bias = tl.zeros((BLOCK_M,), tl.float32)
-    for at in range(0, k, BLOCK_K):
+    left_sum = tl.zeros((BLOCK_M,), tl.float32)
+    right_sum = tl.zeros((BLOCK_N,), tl.float32)
+    for at in range(0, n, BLOCK_K):
         by = at + tl.arange(0, BLOCK_K)
-        left = tl.load(grad + by[None, :] * m + i[:, None], mask=(i < m)[:, None] & (by < k)[None, :], other=0)
-        right = tl.load(x + by[:, None] * n + j[None, :], mask=(by < k)[:, None] & (j < n)[None, :], other=0)
-        total = rounded_product(left, right, total, FORMAT, PRECISION)
-        of_bias += tl.sum(left, 1)
-    inside = (i < m)[:, None] & (j < n)[None, :]
-    tl.store(weight_out + i[:, None] * n + j[None, :], total, mask=inside)
-    if tl.program_id(1) == 0:
-        tl.store(bias_out + i, of_bias, mask=i < m)
+        of_left = tl.load(left + by[None, :] * m + i[:, None], mask=(i < m)[:, None] & (by < n)[None, :], other=0)
+        of_right = tl.load(right + by[:, None] * k + j[None, :], mask=(by < n)[:, None] & (j < k)[None, :], other=0)
+        total = rounded_product(of_left, of_right, total, FORMAT, PRECISION)
+        left_sum += tl.sum(of_left, 1)
+        right_sum += tl.sum(of_right, 0)
+    inside = (i < m)[:, None] & (j < k)[None, :]
+    if first:
+        tl.store(reduce_out + i[:, None] * k + j[None, :], total, mask=inside)
+        if tl.program_id(1) == 0:
+            tl.store(reduce_bias_out + i, left_sum, mask=i < m)
+    else:
+        tl.store(expand_out + j[None, :] * m + i[:, None], total, mask=inside)
+        if tl.program_id(0) == 0:
+            tl.store(expand_bias_out + j, right_sum, mask=j < k)
 
 
 def forward(
@@ -149,18 +164,17 @@ def backward(
     mean_grad = _multiply(before_relu, reduce[:, :, 0, 0], x.dtype, 'nothing')
     return (
         _scale_pixels(grad, gate, mean_grad),
-        *_layer_gradients(before_relu, mean, x.dtype),
-        *_layer_gradients(before_gate, squeezed, x.dtype),
+        *_layer_gradients(before_relu, mean, squeezed, before_gate, x.dtype),
     )
 
 
 def _sum_pixels(x: Tensor, other: Tensor, gate: Tensor, gradient: bool) -> Tensor:
     n, channels, height, width = x.shape
     align, over = alignment(channels), tiles('gate_reduce', x.element_size(), height * width, channels)
-    out = torch.empty((n, channels), dtype=torch.float32, device=x.device)
-    sum_pixels[(n, over.channel_blocks)](
-        x, other, gate, out, height * width, channels // align,
-        GRADIENT=gradient, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels, num_warps=over.warps,
+    out = x.new_empty((n, channels), dtype=torch.float32)
+    launch(
+        sum_pixels, (n, over.channel_blocks), (x, other, gate, out), (height * width, channels // align), over.warps,
+        GRADIENT=gradient, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels,
     )  # fmt: skip
     return out
 
@@ -169,9 +183,10 @@ def _scale_pixels(x: Tensor, gate: Tensor, mean_grad: Tensor | None) -> Tensor:
     n, channels, height, width = x.shape
     align, over = alignment(channels), tiles('gate_apply', x.element_size(), height * width, channels)
     out = torch.empty_like(x)
-    scale_pixels[(n, over.channel_blocks * over.splits)](
-        x, gate, gate if mean_grad is None else mean_grad, out, height * width, channels // align, over.channel_blocks,
-        GRADIENT=mean_grad is not None, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels, num_warps=over.warps,
+    launch(
+        scale_pixels, (n, over.channel_blocks * over.splits), (x, gate, gate if mean_grad is None else mean_grad, out),
+        (height * width, channels // align, over.channel_blocks), over.warps,
+        GRADIENT=mean_grad is not None, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels,
     )  # fmt: skip
     return out
 
@@ -180,20 +195,23 @@ def _multiply(
     a: Tensor, b: Tensor, dtype: torch.dtype, then: str, bias: Tensor | None = None, above: Tensor | None = None
 ) -> Tensor:
     (m, k), n = a.shape, b.shape[1]
-    out = torch.empty((m, n), dtype=torch.float32, device=a.device)
+    out = a.new_empty((m, n))
     block_m = 16 if m <= 16 else 64
-    multiply[(triton.cdiv(m, block_m), triton.cdiv(n, 32))](
-        a, b, b if bias is None else bias, out if above is None else above, out, m, n, k, k, *b.stride(), n,
-        THEN=then, BIAS=bias is not None, **FORMATS[dtype], BLOCK_M=block_m, BLOCK_N=32, BLOCK_K=64, num_warps=4,
+    launch(
+        multiply, (-(-m // block_m), -(-n // 32)),
+        (a, b, b if bias is None else bias, out if above is None else above, out), (m, n, k, k, *b.stride(), n), 4,
+        THEN=then, BIAS=bias is not None, **FORMATS[dtype], BLOCK_M=block_m, BLOCK_N=32, BLOCK_K=64,
     )  # fmt: skip
     return out
 
 
-def _layer_gradients(grad: Tensor, x: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:
-    (k, m), n = grad.shape, x.shape[1]
-    weight = torch.empty((m, n, 1, 1), dtype=torch.float32, device=x.device)
-    bias = torch.empty(m, dtype=torch.float32, device=x.device)
-    layer_gradients[(triton.cdiv(m, 32), triton.cdiv(n, 64))](
-        grad, x, weight, bias, m, n, k, **FORMATS[dtype], BLOCK_M=32, BLOCK_N=64, BLOCK_K=32, num_warps=4
-    )
-    return weight, bias
+def _layer_gradients(
+    before_relu: Tensor, mean: Tensor, squeezed: Tensor, before_gate: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    (n, m), k = squeezed.shape, mean.shape[1]
+    out = tuple(mean.new_empty(shape) for shape in ((m, k, 1, 1), (m,), (k, m, 1, 1), (k,)))
+    launch(
+        layer_gradients, (-(-m // 32), -(-k // 64), 2), (before_relu, mean, squeezed, before_gate, *out), (n, m, k), 4,
+        **FORMATS[dtype], BLOCK_M=32, BLOCK_N=64, BLOCK_K=32,
+    )  # fmt: skip
+    return out
