@@ -3,6 +3,8 @@
 import pytest
 from conftest import ROOT
 
+pytestmark = pytest.mark.xdist_group('kernel count')
+
 
 @pytest.fixture(scope='module')
 def counts():

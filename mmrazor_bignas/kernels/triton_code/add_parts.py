@@ -16,6 +16,13 @@ COLUMNS = 14  # of the table below
 FORMATS = {torch.float32: tl.float32, torch.bfloat16: tl.bfloat16, torch.float16: tl.float16}
 
 
+@triton.jit
+def offset(strides, x, y, z, w):
+    """Of an element at (x, y, z, w), from the beginning of a tensor of such strides."""
+    outer = x * tl.load(strides).to(tl.int32) + y * tl.load(strides + 1).to(tl.int32)
+    return outer + z * tl.load(strides + 2).to(tl.int32) + w * tl.load(strides + 3).to(tl.int32)
+
+
 @triton.jit(do_not_specialize_on_alignment=['table', 'owners', 'starts'])
 def add_blocks(
     table, owners, starts, COLUMNS: tl.constexpr, PART: tl.constexpr, ADDEND: tl.constexpr, BLOCK: tl.constexpr
@@ -28,21 +35,26 @@ def add_blocks(
     row = table + tl.load(owners + tl.program_id(0)).to(tl.int64) * COLUMNS
     part = tl.load(row).to(tl.pointer_type(PART))
     addend = tl.load(row + 1).to(tl.pointer_type(ADDEND))
-    count, second, third, fourth = tl.load(row + 2), tl.load(row + 3), tl.load(row + 4), tl.load(row + 5)
-    at = tl.load(starts + tl.program_id(0)).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
+    # Only addresses are long; numbers within a part are not.
+    count, second = tl.load(row + 2).to(tl.int32), tl.load(row + 3).to(tl.int32)
+    third, fourth = tl.load(row + 4).to(tl.int32), tl.load(row + 5).to(tl.int32)
+    at = tl.load(starts + tl.program_id(0)).to(tl.int32) * BLOCK + tl.arange(0, BLOCK)
     inside = at < count
     w = at % fourth
     z = at // fourth % third
     y = at // (fourth * third) % second
     x = at // (fourth * third * second)
-    to = part + x * tl.load(row + 6) + y * tl.load(row + 7) + z * tl.load(row + 8) + w * tl.load(row + 9)
-    of = addend + x * tl.load(row + 10) + y * tl.load(row + 11) + z * tl.load(row + 12) + w * tl.load(row + 13)
+    to = part + offset(row + 6, x, y, z, w)
+    of = addend + offset(row + 10, x, y, z, w)
     total = tl.load(to, mask=inside, other=0).to(tl.float32) + tl.load(of, mask=inside, other=0).to(tl.float32)
     tl.store(to, total.to(PART), mask=inside)
 
 
 def add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
-    """Add each tensor to its part, in place; both of the same shape, at most 4 dimensions, any strides."""
+    """Add each tensor to its part, in place; both of the same shape, at most 4 dimensions, any strides.
+
+    A part's elements, and those that it spans, are fewer than 2 ** 31.
+    """
     pairs = list(zip(parts, addends, strict=True))
     for formats in dict.fromkeys((part.dtype, addend.dtype) for part, addend in pairs):
         rows, counts = [], []
