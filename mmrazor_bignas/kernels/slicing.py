@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -108,7 +109,7 @@ class StepWeights:
     def add(self, param: nn.Parameter, shape: Shape, grad: Tensor, exchanged: bool) -> None:
         """Add the gradient of a part of a parameter: now, or at the end of this backward pass."""
         if exchanged:
-            add_gradients([(param, shape, grad)])
+            add_gradients([(param, shape, grad)], plain_add)
             return
         if not self._pending:
             Variable._execution_engine.queue_callback(self._add_pending)
@@ -116,7 +117,7 @@ class StepWeights:
 
     def _add_pending(self) -> None:
         pending, self._pending = self._pending, []
-        add_gradients(pending)
+        add_gradients(pending, add_together)
 
 
 _step: ContextVar[tuple[StepWeights, bool] | None] = ContextVar('step_weights', default=None)
@@ -144,6 +145,12 @@ class _Slices(Function):
         return (None,) * (4 + len(grads))
 
 
+class Addition(Protocol):
+    """Adds tensors to parts of larger ones, in place."""
+
+    def __call__(self, parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]: ...
+
+
 def plain_add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
     for part, addend in zip(parts, addends, strict=True):
         part.add_(addend)
@@ -153,9 +160,19 @@ def plain_add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tenso
 _ADD = Kernel('add_parts.add', plain_add, in_place=True)
 
 
+def add_together(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
+    """On a GPU by one kernel for each format; no two parts may overlap."""
+    return _ADD(tuple(dict.fromkeys(addend.dtype for addend in addends)), parts, addends)
+
+
 @torch.no_grad()
-def add_gradients(gradients: Sequence[tuple[nn.Parameter, Shape, Tensor]]) -> None:
-    """Add gradients (of the given shapes) of parts of parameters; a parameter without a gradient gets one."""
+def add_gradients(gradients: Iterable[tuple[nn.Parameter, Shape, Tensor]], add: Addition) -> None:
+    """Add gradients of parts of parameters; a parameter without a gradient gets one.
+
+    Args:
+        gradients: Parameters, the shapes of their parts, and the gradients of these.
+        add: How.
+    """
     rest = []
     for param, shape, grad in gradients:
         same = grad.shape == param.shape and grad.dtype == param.dtype and grad.stride() == param.stride()
@@ -163,11 +180,14 @@ def add_gradients(gradients: Sequence[tuple[nn.Parameter, Shape, Tensor]]) -> No
             param.grad = grad  # of a layer's backward pass, which keeps no other use of it
         else:
             rest.append((param, shape, grad))
-    if not rest:
-        return
     new_gradients(dict.fromkeys(param for param, _, _ in rest if param.grad is None))
-    parts = tuple(slice_param(param.grad, shape) for param, shape, _ in rest)
-    _ADD(tuple({grad.dtype: None for _, _, grad in rest}), parts, tuple(grad for _, _, grad in rest))
+    while rest:
+        now, later, seen = [], [], set()
+        for one in rest:  # parts of one parameter may overlap, and are added one after the other
+            (later if one[0] in seen else now).append(one)
+            seen.add(one[0])
+        add([slice_param(param.grad, shape) for param, shape, _ in now], [grad for _, _, grad in now])
+        rest = later
 
 
 def new_gradients(params: Iterable[nn.Parameter]) -> None:
