@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrazor_bignas.kernels.operation import Kernel, aligned, define
+from mmrazor_bignas.kernels.operation import Kernel, aligned, define, widened
 
 
 def batch_norm_act(
@@ -46,8 +46,8 @@ def batch_norm_act(
 def plain_forward(
     x: Tensor, weight: Tensor, bias: Tensor, added: Tensor | None, moments: Tensor | None, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    var, mean = torch.var_mean(_wide(x), (0, 2, 3), correction=0)
-    out = _wide(x) * _scale(weight, var, eps) + _per_channel(bias - mean * weight * (var + eps).rsqrt())
+    var, mean = torch.var_mean(widened(x), (0, 2, 3), correction=0)
+    out = widened(x) * _scale(weight, var, eps) + _per_channel(bias - mean * weight * (var + eps).rsqrt())
     out = F.silu(out) if act else out
     return (out if added is None else out + added).to(x.dtype), mean, var
 
@@ -55,8 +55,8 @@ def plain_forward(
 def plain_backward(
     grad: Tensor, x: Tensor, weight: Tensor, bias: Tensor, mean: Tensor, var: Tensor, eps: float, act: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    normal = (_wide(x) - _per_channel(mean)) * _per_channel((var + eps).rsqrt())
-    grad = _wide(grad)
+    normal = (widened(x) - _per_channel(mean)) * _per_channel((var + eps).rsqrt())
+    grad = widened(grad)
     if act:
         out = normal * _per_channel(weight) + _per_channel(bias)
         gate = out.sigmoid()
@@ -65,10 +65,6 @@ def plain_backward(
     count = x.numel() // x.shape[1]
     grad = grad - _per_channel(grad_bias / count) - normal * _per_channel(grad_weight / count)
     return (grad * _scale(weight, var, eps)).to(x.dtype), grad_weight, grad_bias
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 def _per_channel(values: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from mmrazor_bignas.kernels.operation import Kernel, aligned, define
+from mmrazor_bignas.kernels.operation import Kernel, aligned, define, widened
 from mmrazor_bignas.kernels.pointwise import pointwise_conv2d
 from mmrazor_bignas.kernels.way import is_fused
 
@@ -33,18 +33,18 @@ def squeeze_excite(x: Tensor, reduce: Tensor, reduce_bias: Tensor, expand: Tenso
 def plain_forward(
     x: Tensor, reduce: Tensor, reduce_bias: Tensor, expand: Tensor, expand_bias: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    reduce, reduce_bias, expand, expand_bias = map(_wide, (reduce, reduce_bias, expand, expand_bias))
-    mean = _wide(x).mean((2, 3))
+    reduce, reduce_bias, expand, expand_bias = map(widened, (reduce, reduce_bias, expand, expand_bias))
+    mean = widened(x).mean((2, 3))
     squeezed = F.relu(F.linear(mean, reduce[:, :, 0, 0], reduce_bias))
     gate = F.hardsigmoid(F.linear(squeezed, expand[:, :, 0, 0], expand_bias))
-    return (_wide(x) * gate[:, :, None, None]).to(x.dtype), mean, squeezed, gate
+    return (widened(x) * gate[:, :, None, None]).to(x.dtype), mean, squeezed, gate
 
 
 def plain_backward(
     grad: Tensor, x: Tensor, reduce: Tensor, expand: Tensor, mean: Tensor, squeezed: Tensor, gate: Tensor
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-    grad, reduce, expand = _wide(grad), _wide(reduce)[:, :, 0, 0], _wide(expand)[:, :, 0, 0]
-    before_gate = (grad * _wide(x)).sum((2, 3)) / 6 * ((gate > 0) & (gate < 1))
+    grad, reduce, expand = widened(grad), widened(reduce)[:, :, 0, 0], widened(expand)[:, :, 0, 0]
+    before_gate = (grad * widened(x)).sum((2, 3)) / 6 * ((gate > 0) & (gate < 1))
     before_relu = before_gate @ expand * (squeezed > 0)
     of_mean = before_relu @ reduce / (x.shape[2] * x.shape[3])
     return (
@@ -54,10 +54,6 @@ def plain_backward(
         (before_gate.t() @ squeezed)[:, :, None, None],
         before_gate.sum(0),
     )
-
-
-def _wide(x: Tensor) -> Tensor:
-    return x if x.dtype == torch.float64 else x.float()
 
 
 _FORWARD = Kernel('channel_gate.forward', plain_forward)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import moment_tiles
 from mmrazor_bignas.kernels.depthwise_cpu import convolve_in_two_parts, gains_from_two_parts
-from mmrazor_bignas.kernels.operation import Kernel, aligned, define
+from mmrazor_bignas.kernels.operation import Kernel, aligned, define, widened
 from mmrazor_bignas.kernels.way import is_fused
 
 
@@ -62,7 +62,7 @@ def plain_forward(x: Tensor, weight: Tensor, stride: int) -> tuple[Tensor, Tenso
 def plain_moments(out: Tensor) -> Tensor:
     """The moments of an output (N, C, H, W), in the parts in which the kernel takes it."""
     size = moment_tiles(out).rows_per_split
-    pixels = (out if out.dtype == torch.float64 else out.float()).permute(0, 2, 3, 1).flatten(0, 2)
+    pixels = widened(out).permute(0, 2, 3, 1).flatten(0, 2)
     whole = len(pixels) // size * size
     moments = []
     for parts in (pixels[:whole].unflatten(0, (-1, size)), pixels[None, whole:]):
@@ -77,8 +77,7 @@ def plain_input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -
 
 
 def plain_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    gradient = _plain_gradients(grad, x, weight, stride, (False, True))[1]
-    return gradient if gradient.dtype == torch.float64 else gradient.float()
+    return widened(_plain_gradients(grad, x, weight, stride, (False, True))[1])
 
 
 def _plain_gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: tuple[bool, bool]) -> tuple:

@@ -103,6 +103,11 @@ def aligned(x: Tensor) -> Tensor:
     return x.clone() if x.data_ptr() % 16 else x
 
 
+def widened(x: Tensor) -> Tensor:
+    """In float32, as kernels compute; what is float64 stays so."""
+    return x if x.dtype == torch.float64 else x.float()
+
+
 def as_tuple(result: Result) -> tuple[Tensor, ...]:
     return (result,) if isinstance(result, Tensor) else result
 

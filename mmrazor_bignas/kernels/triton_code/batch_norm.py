@@ -103,6 +103,15 @@ def normalise(
 
 
 @triton.jit
+def of_channels(mean, var, weight, bias, c, valid, eps):
+    """What the normalisation subtracts, one over the deviation, and what it then multiplies by and adds."""
+    centre = tl.load(mean + c, mask=valid, other=0)
+    inverse = tl.rsqrt(tl.load(var + c, mask=valid, other=1) + eps)
+    scale = tl.load(weight + c, mask=valid, other=0) * inverse
+    return centre, inverse, scale, tl.load(bias + c, mask=valid, other=0)
+
+
+@triton.jit
 def input_of_act(x, here, inside, centre, scale, shift, grad, ACT: tl.constexpr):
     """The input less its mean and the normalised value's gradient; ``grad`` is that of the activation's output."""
     value = tl.load(x + here, mask=inside, other=0).to(tl.float32) - centre[None, :]
@@ -123,10 +132,7 @@ def partial_gradients(
     channels = groups * ALIGN
     c = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
-    centre = tl.load(mean + c, mask=valid, other=0)
-    inverse = tl.rsqrt(tl.load(var + c, mask=valid, other=1) + eps)
-    scale = tl.load(weight + c, mask=valid, other=0) * inverse
-    shift = tl.load(bias + c, mask=valid, other=0)
+    centre, inverse, scale, shift = of_channels(mean, var, weight, bias, c, valid, eps)
     split = tl.program_id(1)
     begin = split * rows_per_split
     count = tl.minimum(rows_per_split, rows - begin)
@@ -154,10 +160,7 @@ def input_gradient(
     channels = groups * ALIGN
     c = tl.program_id(0) * CHANNELS + tl.arange(0, CHANNELS)
     valid = c < channels
-    centre = tl.load(mean + c, mask=valid, other=0)
-    inverse = tl.rsqrt(tl.load(var + c, mask=valid, other=1) + eps)
-    scale = tl.load(weight + c, mask=valid, other=0) * inverse
-    shift = tl.load(bias + c, mask=valid, other=0)
+    centre, inverse, scale, shift = of_channels(mean, var, weight, bias, c, valid, eps)
     of_bias = tl.zeros((SPLITS, CHANNELS), tl.float32)
     of_weight = tl.zeros((SPLITS, CHANNELS), tl.float32)
     for at in range(0, splits, SPLITS):

@@ -16,6 +16,14 @@ SIZES = [
 ]  # fmt: skip
 
 
+@triton.jit
+def place(pixel, height, width):
+    """Image, row and column of a pixel that is numbered through all images."""
+    row = pixel // width
+    image = row // height
+    return image, row - image * height, pixel - row * width
+
+
 @triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=['weight'])
 def convolve(
     x, weight, out, moments,
@@ -41,10 +49,7 @@ def convolve(
         squares = tl.zeros((CHANNELS,), tl.float32)
     for at in range(begin, end, ROWS):
         pixel = at + tl.arange(0, ROWS)
-        row = pixel // width
-        column = pixel - row * width
-        image = row // height
-        row -= image * height
+        image, row, column = place(pixel, height, width)
         source = x + image.to(tl.int64)[:, None] * (of_height * of_width * channels) + c[None, :]
         total = tl.zeros((ROWS, CHANNELS), tl.float32)
         for kernel_row in range(KERNEL):  # not unrolled: too many loads at once do not fit into the registers
@@ -111,10 +116,7 @@ def partial_weight_gradient(
     total = tl.zeros((COLUMNS, ROWS, CHANNELS), tl.float32)
     for at in range(begin, end, ROWS):
         pixel = at + tl.arange(0, ROWS)
-        row = pixel // width
-        column = pixel - row * width
-        image = row // height
-        row -= image * height
+        image, row, column = place(pixel, height, width)
         gradient = tl.load(
             grad + pixel.to(tl.int64)[:, None] * channels + c[None, :],
             mask=(pixel < end)[:, None] & (c < channels)[None, :],
