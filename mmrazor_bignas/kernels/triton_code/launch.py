@@ -25,9 +25,11 @@ def launch(function, grid: Sequence[int], tensors: Sequence[Tensor], numbers: Se
         **constants: The rest, in the function's order.
     """
     key = (function, tensors[0].device, warps, *[tensor.dtype for tensor in tensors], *constants.values())
-    compiled = _COMPILED.get(key)
-    if compiled is None:
-        # None again where Triton interprets.
-        _COMPILED[key] = function[grid](*tensors, *numbers, **constants, num_warps=warps)
-    else:
-        compiled[(*grid, 1, 1)](*tensors, *numbers, *constants.values())
+    if compiled := _COMPILED.get(key):
+        try:
+            compiled[(*grid, 1, 1)](*tensors, *numbers, *constants.values())
+            return
+        except TypeError:  # of a Triton before 3.3, whose compiled kernels take no constants
+            _COMPILED[key] = False
+    compiled = function[grid](*tensors, *numbers, **constants, num_warps=warps)
+    _COMPILED.setdefault(key, compiled)  # None where Triton interprets
