@@ -96,9 +96,8 @@ class StepWeights:
         finally:
             _step.reset(token)
 
-    @torch.no_grad()
     def in_format(self, param: nn.Parameter, dtype: torch.dtype | None) -> Tensor:
-        """The parameter, or the step's copy of it in another format."""
+        """The parameter, or the step's copy of it in another format; where no gradient is recorded."""
         if dtype is None or dtype == param.dtype:
             return param
         if param not in self._copies:
