@@ -59,9 +59,9 @@ def scale_pixels(
 ):  # fmt: skip
     """Out = x * gate or, with GRADIENT, that plus every pixel's share of the mean's gradient."""
     channels = groups * ALIGN
-    image = tl.program_id(0)
-    c = tl.program_id(1) % channel_blocks * CHANNELS + tl.arange(0, CHANNELS)
-    r = tl.program_id(1) // channel_blocks * ROWS + tl.arange(0, ROWS)
+    image = tl.program_id(1)
+    c = tl.program_id(0) % channel_blocks * CHANNELS + tl.arange(0, CHANNELS)  # only the first axis may be long
+    r = tl.program_id(0) // channel_blocks * ROWS + tl.arange(0, ROWS)
     valid = c < channels
     inside = (r < pixels)[:, None] & valid[None, :]
     here = image.to(tl.int64) * pixels * channels + r[:, None] * channels + c[None, :]
@@ -184,7 +184,7 @@ def _scale_pixels(x: Tensor, gate: Tensor, mean_grad: Tensor | None) -> Tensor:
     align, over = alignment(channels), tiles('gate_apply', x.element_size(), height * width, channels)
     out = torch.empty_like(x)
     launch(
-        scale_pixels, (n, over.channel_blocks * over.splits), (x, gate, gate if mean_grad is None else mean_grad, out),
+        scale_pixels, (over.channel_blocks * over.splits, n), (x, gate, gate if mean_grad is None else mean_grad, out),
         (height * width, channels // align, over.channel_blocks), over.warps,
         GRADIENT=mean_grad is not None, ALIGN=align, ROWS=over.rows, CHANNELS=over.channels,
     )  # fmt: skip
