@@ -70,8 +70,8 @@ class CountedOperations(TorchDispatchMode):
 def taken_for_gpu(which: str) -> Iterator[None]:
     """Within, tensors on the CPU go the way that those of a GPU would go."""
     with ExitStack() as patches:
-        way.chosen_way.cache_clear()
-        patches.callback(way.chosen_way.cache_clear)
+        way.forget_choice()
+        patches.callback(way.forget_choice)
         patches.enter_context(mock.patch.dict('os.environ', {way.VARIABLE: which}))
         patches.enter_context(mock.patch.object(way, 'INTERPRETED', which == 'fused'))
         patches.enter_context(mock.patch.object(depthwise, 'gains_from_two_parts', return_value=False))

@@ -96,14 +96,14 @@ def device(monkeypatch) -> str:
 @pytest.fixture
 def use_way(monkeypatch):
     """A function that makes this process go one of the ways of its operations."""
-    from mmrazor_bignas.kernels import chosen_way
+    from mmrazor_bignas.kernels.way import forget_choice
 
     def use(way: str) -> None:
         monkeypatch.setenv('MMRAZOR_BIGNAS_KERNELS', way)
-        chosen_way.cache_clear()
+        forget_choice()
 
     yield use
-    chosen_way.cache_clear()
+    forget_choice()
 
 
 @pytest.fixture

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-from functools import cache
 from importlib.util import find_spec
 
 import torch
@@ -24,8 +23,10 @@ OLDEST_CARD = (8, 0)  # compute capability; bfloat16 begins there
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 
 
-@cache
-@torch.compiler.assume_constant_result  # torch.compile cannot follow it
+# At most one, made before anything is compiled: torch.compile reads it, and could not follow how it is made.
+_choice: list[str] = []
+
+
 def chosen_way() -> str:
     """The way of this process, one of :data:`WAYS`: what MMRAZOR_BIGNAS_KERNELS says, else the fastest that works.
 
@@ -34,6 +35,17 @@ def chosen_way() -> str:
     Raises:
         InputError: The variable has another value.
     """
+    if not _choice:
+        _choice.append(_choose())
+    return _choice[0]
+
+
+def forget_choice() -> None:
+    """Choose anew at the next call, as what changes the variable within a process needs it."""
+    _choice.clear()
+
+
+def _choose() -> str:
     wish = os.environ.get(VARIABLE)
     if wish and wish not in WAYS:
         known = ', '.join(f'{name} ({meaning})' for name, meaning in WAYS.items())

@@ -26,8 +26,8 @@ OTHERS = {'multiply', 'layer_gradients', 'add_blocks'}
 @pytest.fixture(
     scope='module',
     params=[
-        ('90', 'float32'),
         ('90', 'bfloat16'),
+        pytest.param(('90', 'float32'), marks=pytest.mark.slow),
         pytest.param(('80', 'float32'), marks=pytest.mark.slow),
         pytest.param(('80', 'bfloat16'), marks=pytest.mark.slow),
     ],

@@ -17,7 +17,8 @@ def _few_programs(monkeypatch, device) -> None:
 
 @pytest.mark.usefixtures('fused', '_few_programs')
 @pytest.mark.parametrize(
-    ('wrapper', 'of_losses', 'of_gradients'), [(OptimWrapper, 1e-5, 1e-4), (BFloat16OptimWrapper, 0.01, 0.05)]
+    ('wrapper', 'of_losses', 'of_gradients'),
+    [(OptimWrapper, 1e-5, 1e-4), pytest.param(BFloat16OptimWrapper, 0.01, 0.05, marks=pytest.mark.slow)],
 )
 def test_a_train_step_by_kernels_is_torch_s(device, use_way, wrapper, of_losses, of_gradients) -> None:
     ours = losses_and_gradients(device, wrapper)

@@ -5,7 +5,7 @@ import torch
 from kernel_cases import assert_same_step, losses_and_gradients, small_algorithm, train_step
 
 from mmrazor_bignas.engine import BFloat16OptimWrapper, Float16OptimWrapper, OptimWrapper
-from mmrazor_bignas.kernels import chosen_way
+from mmrazor_bignas.kernels.way import chosen_way, forget_choice
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')]
 WRAPPERS = [OptimWrapper, BFloat16OptimWrapper, Float16OptimWrapper]
@@ -25,7 +25,7 @@ def training(fused):
 
 def test_kernels_are_the_way_of_a_gpu(monkeypatch) -> None:
     monkeypatch.delenv('MMRAZOR_BIGNAS_KERNELS', raising=False)
-    chosen_way.cache_clear()
+    forget_choice()
     assert chosen_way() == 'fused'
 
 

@@ -92,12 +92,12 @@ def test_only_what_has_a_gradient_is_fused(machine) -> None:
     assert not is_fused(x)
 
 
-@pytest.mark.filterwarnings('ignore:Dynamo detected a call to a `functools.lru_cache`')
 def test_a_compiled_network_asks_for_the_way_without_a_break(monkeypatch, use_way, device) -> None:
     if device == 'cpu':  # what Triton and the card can do is asked, as with a GPU
         card = SimpleNamespace(is_available=lambda: True, get_device_capability=lambda: (9, 0))
         monkeypatch.setattr(way, 'torch', SimpleNamespace(**{**vars(torch), 'cuda': card}))
     use_way('')
+    chosen_way()  # as a network does when it is built
     torch.compiler.reset()
 
     def run(x, weight):
