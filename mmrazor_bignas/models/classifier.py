@@ -121,7 +121,7 @@ class SearchableImageClassifier(ImageClassifier):
             head={**head, 'in_channels': backbone.out_channels},
             data_preprocessor={'type': 'mmrazor_bignas.ClsDataPreprocessor', **copy.deepcopy(data_preprocessor or {})},
         )
-        # The faster layout for depthwise networks, on CPU as on GPU; one layout for all, so that all round alike.
+        # One layout for supernet, static twin and exported file, so that all round alike.
         self.to(memory_format=memory_format())
 
     @property
