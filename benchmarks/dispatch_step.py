@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import os
 import time
-from importlib import import_module
 from unittest import mock
 
 os.environ['TRITON_INTERPRET'] = '0'
@@ -21,10 +20,10 @@ import torch
 from mmengine.logging import MessageHub, MMLogger
 from mmengine.optim import build_optim_wrapper
 from mmengine.registry import init_default_scope
+from no_card import NoCard
 from torch.profiler import ProfilerActivity, profile
 from train_step import WRAPPERS
 from training_hours import CONFIG, ROOT, synthetic_batch
-from triton.backends.compiler import GPUTarget
 from triton.runtime import driver
 
 import mmrazor_bignas.engine  # noqa: F401  registers what a config can name
@@ -39,36 +38,9 @@ ARITHMETIC = (
 )
 
 
-class NoCard:
-    """Triton's driver of a card that does nothing; it counts launches."""
-
-    launches = 0
-
-    class utils:
-        load_binary = staticmethod(lambda *_: (1, 1, 32, 0, 1024))
-        get_device_properties = staticmethod(lambda _: {'max_shared_mem': 232448})
-
-    class launcher_cls:
-        def __init__(self, *_) -> None:
-            pass
-
-        def __call__(self, *_) -> None:
-            NoCard.launches += 1
-
-    def get_current_device(self) -> int:
-        return 0
-
-    def get_current_stream(self, device: int) -> int:
-        return 0
-
-    def get_current_target(self) -> GPUTarget:
-        return GPUTarget('cuda', 90, 32)
-
-
 def accept(kernel: operation.Kernel, key: tuple, x, *others):
     """In the place of a first use, whose result would be compared with the twin's: here there is none."""
-    module, function = kernel.name.split('.')
-    kernel._variants[key] = getattr(import_module(f'mmrazor_bignas.kernels.triton_code.{module}'), function)
+    kernel._variants[key] = kernel.load()
     return kernel._variants[key](x, *others)
 
 
@@ -80,7 +52,7 @@ def main() -> None:
     parser.add_argument('--dtype', choices=WRAPPERS, default='bfloat16')
     args = parser.parse_args()
     torch.set_num_threads(1)
-    driver.set_active(NoCard())
+    driver.set_active(NoCard(90))
     with (
         mock.patch.object(way, 'INTERPRETED', True),  # takes a CPU's tensors to the kernels
         mock.patch.dict('os.environ', {way.VARIABLE: 'fused'}),

@@ -9,8 +9,8 @@ import torch
 from torch.profiler import ProfilerActivity, profile
 
 
-def busy_share(run: Callable[[], object]) -> float:
-    """The share of a run's time in which the GPU runs a kernel or copies.
+def profiled_run(run: Callable[[], object]) -> tuple[profile, list, float]:
+    """The profile of a run, what the GPU did (kernels and copies), and the run's seconds.
 
     The profiler looks at the GPU alone, so that it slows down the program little.
     """
@@ -25,6 +25,17 @@ def busy_share(run: Callable[[], object]) -> float:
         for event in profiled.profiler.kineto_results.events()
         if event.device_type() == torch.autograd.DeviceType.CUDA and not event.is_user_annotation()
     ]
+    return profiled, events, seconds
+
+
+def busy_share(run: Callable[[], object]) -> float:
+    """The share of a run's time in which the GPU runs a kernel or copies."""
+    _, events, seconds = profiled_run(run)
+    return share_of(events, seconds)
+
+
+def share_of(events: Iterable, seconds: float) -> float:
+    """The share of so many seconds that events of a GPU cover."""
     return covered((event.start_ns(), event.end_ns()) for event in events) / 1e9 / seconds
 
 

@@ -24,22 +24,17 @@ from statistics import median
 
 import torch
 import torch.nn.functional as F
-from gpu_busy import covered
+from gpu_busy import profiled_run, share_of
 from gpu_rows import process_age
 from mmengine.logging import MessageHub
 from torch import nn
-from torch.profiler import ProfilerActivity, profile
+from train_step import WRAPPERS
 from training_hours import CONFIG, ROOT, build_training, synchronize, synthetic_batch
 
 from mmrazor_bignas.engine.allocator import keep_freed_memory
 from mmrazor_bignas.engine.precision import products_as_convolutions
 from mmrazor_bignas.kernels import chosen_way
 
-WRAPPERS = {
-    'float32': 'mmrazor_bignas.OptimWrapper',
-    'bfloat16': 'mmrazor_bignas.BFloat16OptimWrapper',
-    'float16': 'mmrazor_bignas.Float16OptimWrapper',
-}
 PEER_CONFIG = 'configs/train_attentive_nas_models.yml'
 PROFILE_ROWS = 15
 KEPT_SECONDS = 6  # of the limit, for the profile
@@ -101,18 +96,7 @@ def peer_step(args: argparse.Namespace, device: torch.device) -> Callable[[int],
 
 def profiled_step(step: Callable[[int], None], index: int, file: Path | None) -> dict:
     """Kernels of a step, the sum of their times, and the share of the step in which the GPU is at work."""
-    torch.cuda.synchronize()
-    with profile(activities=[ProfilerActivity.CUDA]) as profiled:
-        began = time.perf_counter()
-        step(index)
-        torch.cuda.synchronize()
-        seconds = time.perf_counter() - began
-    on_gpu = torch.autograd.DeviceType.CUDA
-    events = [
-        event
-        for event in profiled.profiler.kineto_results.events()
-        if event.device_type() == on_gpu and not event.is_user_annotation()
-    ]
+    profiled, events, seconds = profiled_run(lambda: step(index))
     copies = sum(event.name().startswith(('Memcpy', 'Memset')) for event in events)
     if file:
         averages = profiled.key_averages()
@@ -124,7 +108,7 @@ def profiled_step(step: Callable[[int], None], index: int, file: Path | None) ->
         'kernels': len(events) - copies,
         'copies': copies,
         'kernel_ms': sum(event.duration_ns() for event in events) / 1e6,
-        'busy': covered((event.start_ns(), event.end_ns()) for event in events) / 1e9 / seconds,
+        'busy': share_of(events, seconds),
     }
 
 

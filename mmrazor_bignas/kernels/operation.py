@@ -56,12 +56,16 @@ class Kernel:
             return self._first(key, x, *others)
         return self._variants[key](x, *others)
 
+    def load(self) -> Callable[..., Result]:
+        """The function of ``triton_code``."""
+        module, function = self.name.split('.')
+        return getattr(import_module(f'mmrazor_bignas.kernels.triton_code.{module}'), function)
+
     def _first(self, key: tuple, x: Result, *others) -> Result:
         kept = tuple(one.clone() for one in x) if self.in_place else x
         expected, result = self.twin(kept, *others), None
         try:
-            module, function = self.name.split('.')
-            fused = getattr(import_module(f'mmrazor_bignas.kernels.triton_code.{module}'), function)
+            fused = self.load()
             result = fused(x, *others)
             fault = difference(result, expected, TOLERANCES[key[0]])
         except torch.OutOfMemoryError:

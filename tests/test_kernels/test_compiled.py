@@ -37,7 +37,7 @@ def compiled(request) -> dict:
     """What compile_for_card.py prints."""
     pytest.importorskip('triton')
     command = [sys.executable, Path(__file__).with_name('compile_for_card.py'), *request.param]
-    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests')])}
+    env = {**os.environ, 'PYTHONPATH': os.pathsep.join([str(ROOT), str(ROOT / 'tests'), str(ROOT / 'benchmarks')])}
     done = subprocess.run(command, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
