@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import moment_tiles
-from mmrazor_bignas.kernels.depthwise_cpu import convolve_in_two_parts, gains_from_two_parts
+from mmrazor_bignas.kernels.depthwise_cpu import convolve_in_two_parts, gains_from_two_parts, gradients
 from mmrazor_bignas.kernels.operation import Kernel, aligned, define, widened
 from mmrazor_bignas.kernels.way import is_fused
 
@@ -81,11 +81,8 @@ def plain_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) 
 
 
 def _plain_gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: tuple[bool, bool]) -> tuple:
-    padding = [weight.shape[-1] // 2] * 2
-    return torch.ops.aten.convolution_backward(
-        *(one.to(x.dtype).contiguous() for one in (grad, x, weight)),
-        None, [stride] * 2, padding, [1, 1], False, [0, 0], x.shape[1], [*wanted, False],
-    )  # fmt: skip
+    grad, x, weight = (one.to(x.dtype).contiguous() for one in (grad, x, weight))
+    return gradients(grad, x, weight, stride, (weight.shape[-1] // 2,) * 2, wanted)
 
 
 _FORWARD = Kernel('depthwise.forward', plain_forward)

@@ -59,7 +59,7 @@ class _InTwoParts(Function):
         x, weight = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         wanted, padding = ctx.needs_input_grad[0], (PADDING, PADDING)
-        grad_x = _gradients(grad, x, weight, ctx.stride, padding, (True, False))[0] if wanted else None
+        grad_x = gradients(grad, x, weight, ctx.stride, padding, (True, False))[0] if wanted else None
         return grad_x, _weight_gradient(grad, x, weight, ctx.stride), None
 
 
@@ -75,14 +75,15 @@ def _weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Te
     x = F.pad(x, (1, 1))  # with a padding of 1 or less the fast kernel is taken
     part, padding = weight.new_empty(c, 1, KERNEL, PART), (PADDING, 1)
     left, right = (
-        _gradients(shifted.permute(0, 3, 1, 2), x, part, stride, padding, (False, True))[1] for shifted in rows
+        gradients(shifted.permute(0, 3, 1, 2), x, part, stride, padding, (False, True))[1] for shifted in rows
     )
     return torch.cat([left, right[..., 2 * PART - KERNEL :]], 3)
 
 
-def _gradients(
+def gradients(
     grad: Tensor, x: Tensor, weight: Tensor, stride: int, padding: tuple[int, int], wanted: tuple[bool, bool]
 ) -> tuple[Tensor, Tensor, Tensor]:
+    """Torch's gradients of x and weight of a depthwise convolution, those that are wanted."""
     return torch.ops.aten.convolution_backward(
         grad, x, weight, None, [stride] * 2, padding, [1, 1], False, [0, 0], x.shape[1], [*wanted, False]
     )

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -144,12 +143,6 @@ class _Slices(Function):
         return (None,) * (4 + len(grads))
 
 
-class Addition(Protocol):
-    """Adds tensors to parts of larger ones, in place."""
-
-    def __call__(self, parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]: ...
-
-
 def plain_add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:
     for part, addend in zip(parts, addends, strict=True):
         part.add_(addend)
@@ -165,12 +158,15 @@ def add_together(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Te
 
 
 @torch.no_grad()
-def add_gradients(gradients: Iterable[tuple[nn.Parameter, Shape, Tensor]], add: Addition) -> None:
+def add_gradients(
+    gradients: Iterable[tuple[nn.Parameter, Shape, Tensor]],
+    add: Callable[[Sequence[Tensor], Sequence[Tensor]], tuple[Tensor, ...]],
+) -> None:
     """Add gradients of parts of parameters; a parameter without a gradient gets one.
 
     Args:
         gradients: Parameters, the shapes of their parts, and the gradients of these.
-        add: How.
+        add: Adds tensors to parts of larger ones, in place: :func:`plain_add` or :func:`add_together`.
     """
     rest = []
     for param, shape, grad in gradients:

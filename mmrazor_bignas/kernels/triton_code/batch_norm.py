@@ -15,6 +15,7 @@ from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import alignment, moment_tiles, tiles
 from mmrazor_bignas.kernels.triton_code.launch import launch
+from mmrazor_bignas.kernels.triton_code.moments import store_moments, total_moments
 
 SPLITS_AT_ONCE = 32
 SIZES = ['rows', 'groups', 'rows_per_split', 'splits', 'rows_per_program']
@@ -43,30 +44,7 @@ def partial_moments(
         deviation = tl.where(inside, value - near[None, :], 0.0)
         total += deviation
         squares += deviation * deviation
-    shift = tl.sum(total, 0) / count
-    spread = tl.sum(squares, 0) - shift * shift * count
-    out = moments + split * 2 * channels + c
-    tl.store(out, near + shift, mask=c < channels)
-    tl.store(out + channels, tl.maximum(spread, 0.0), mask=c < channels)
-
-
-@triton.jit
-def total_moments(moments, c, channels, rows, rows_per_split, splits, SPLITS: tl.constexpr, CHANNELS: tl.constexpr):
-    """The parts' moments together: mean and biased variance of the channels ``c``."""
-    near = tl.load(moments + c, mask=c < channels, other=0)
-    total = tl.zeros((SPLITS, CHANNELS), tl.float32)
-    squares = tl.zeros((SPLITS, CHANNELS), tl.float32)
-    for at in range(0, splits, SPLITS):
-        s = at + tl.arange(0, SPLITS)
-        inside = (s < splits)[:, None] & (c < channels)[None, :]
-        count = tl.maximum(tl.minimum(rows_per_split, rows - s * rows_per_split), 0).to(tl.float32)[:, None]
-        part = moments + s[:, None] * 2 * channels + c[None, :]
-        deviation = tl.load(part, mask=inside, other=0) - near[None, :]
-        total += tl.where(inside, count * deviation, 0.0)
-        squares += tl.where(inside, count * deviation * deviation, 0.0)
-        squares += tl.load(part + channels, mask=inside, other=0)
-    shift = tl.sum(total, 0) / rows
-    return near + shift, tl.maximum(tl.sum(squares, 0) / rows - shift * shift, 0.0)
+    store_moments(moments + split * 2 * channels, c, channels, near, tl.sum(total, 0), tl.sum(squares, 0), count)
 
 
 @triton.jit(do_not_specialize=SIZES, do_not_specialize_on_alignment=PARAMETERS)

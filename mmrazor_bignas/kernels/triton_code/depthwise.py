@@ -9,6 +9,7 @@ from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import alignment, moment_tiles, tiles
 from mmrazor_bignas.kernels.triton_code.launch import launch
+from mmrazor_bignas.kernels.triton_code.moments import store_moments
 
 SIZES = [
     'pixels', 'groups', 'height', 'width', 'of_height', 'of_width', 'w_channel', 'w_row', 'w_column',
@@ -89,12 +90,7 @@ def convolve(
             deviations += tl.sum(deviation, 0)
             squares += tl.sum(deviation * deviation, 0)
     if MOMENTS:
-        count = end - begin
-        shift = deviations / count
-        spread = squares - shift * shift * count
-        part = moments + split * 2 * channels + c
-        tl.store(part, near + shift, mask=valid)
-        tl.store(part + channels, tl.maximum(spread, 0.0), mask=valid)
+        store_moments(moments + split * 2 * channels, c, channels, near, deviations, squares, end - begin)
 
 
 @triton.jit(do_not_specialize=SIZES)
