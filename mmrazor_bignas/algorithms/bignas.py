@@ -129,6 +129,8 @@ class BigNAS(BaseModel):
                 else:
                     loss = self.distillation(logits, teacher)
                 teacher = logits.detach() if teacher is None else teacher
+            if not exchanged:
+                weights.add_gradients_of(loss)
             if step:
                 optim_wrapper.update_params(loss)
             else:

@@ -77,7 +77,7 @@ def plain_input_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -
 
 
 def plain_weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Tensor:
-    return widened(_plain_gradients(grad, x, weight, stride, (False, True))[1])
+    return widened(_plain_gradients(grad, x, weight, stride, (False, True))[1]).contiguous()
 
 
 def _plain_gradients(grad: Tensor, x: Tensor, weight: Tensor, stride: int, wanted: tuple[bool, bool]) -> tuple:
@@ -142,5 +142,7 @@ _input_gradient = define(
 _weight_gradient = define(
     'depthwise_conv2d_weight_gradient(Tensor grad, Tensor x, Tensor weight, int stride) -> Tensor',
     _run_weight_gradient,
-    lambda grad, x, weight, stride: torch.empty_like(weight, dtype=torch.promote_types(weight.dtype, torch.float32)),
+    lambda grad, x, weight, stride: weight.new_empty(
+        weight.shape, dtype=torch.promote_types(weight.dtype, torch.float32)
+    ),
 )

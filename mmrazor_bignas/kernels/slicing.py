@@ -60,10 +60,12 @@ def slices(*parts: tuple[Tensor, Shape], cast: bool = False) -> tuple[Tensor, ..
     if step is None:
         return tuple(slice_param(*part) for part in parts)
     weights, exchanged = step
-    params, shapes = zip(*parts, strict=True)
-    device = params[0].device.type
+    device = parts[0][0].device.type
     dtype = torch.get_autocast_dtype(device) if cast and torch.is_autocast_enabled(device) else None
-    return _Slices.apply(weights, exchanged, dtype, shapes, *params)
+    if exchanged:
+        params, shapes = zip(*parts, strict=True)
+        return _Slices.apply(weights, dtype, shapes, *params)
+    return tuple(weights.slice(param, shape, dtype) for param, shape in parts)
 
 
 class StepWeights:
@@ -79,7 +81,7 @@ class StepWeights:
     def __init__(self, parameters: Iterable[nn.Parameter]) -> None:
         self._params = list(parameters)
         self._copies: dict[Tensor, Tensor] = {}
-        self._pending: list[tuple[nn.Parameter, Shape, Tensor]] = []
+        self._slices: list[tuple[nn.Parameter, Shape, Tensor]] = []
 
     @contextmanager
     def one_pass(self, exchanged: bool) -> Iterator[None]:
@@ -87,7 +89,7 @@ class StepWeights:
 
         Args:
             exchanged: Whether a distributed wrapper exchanges a parameter's gradient as soon as it is there; else all
-                are added at the end of the backward pass, together.
+                are added at the end of the backward pass, together: :meth:`add_gradients_of`.
         """
         token = _step.set((self, exchanged))
         try:
@@ -95,27 +97,39 @@ class StepWeights:
         finally:
             _step.reset(token)
 
+    def add_gradients_of(self, loss: Tensor) -> None:
+        """At the end of the loss's backward pass, add the gradients of the slices that were taken for it.
+
+        Args:
+            loss: Of the pass that has just been run, which must not have been ``exchanged``.
+        """
+        taken, self._slices = self._slices, []
+
+        def add() -> None:
+            grads = [(param, shape, part.grad) for param, shape, part in taken if part.grad is not None]
+            for _, _, part in taken:
+                part.grad = None  # which the loss would keep
+            add_gradients(grads, add_together)
+
+        if taken:  # the hook runs as the backward pass begins, the callback as it ends
+            loss.register_hook(lambda _: Variable._execution_engine.queue_callback(add))
+
     def in_format(self, param: nn.Parameter, dtype: torch.dtype | None) -> Tensor:
-        """The parameter, or the step's copy of it in another format; where no gradient is recorded."""
+        """The parameter, or the step's copy of it in another format, which has no gradient."""
         if dtype is None or dtype == param.dtype:
             return param
         if param not in self._copies:
             self._copies = {one: torch.empty_like(one, dtype=dtype) for one in self._params}
-            torch._foreach_copy_(list(self._copies.values()), self._params)
+            with torch.no_grad():
+                torch._foreach_copy_(list(self._copies.values()), self._params)
         return self._copies[param]
 
-    def add(self, param: nn.Parameter, shape: Shape, grad: Tensor, exchanged: bool) -> None:
-        """Add the gradient of a part of a parameter: now, or at the end of this backward pass."""
-        if exchanged:
-            add_gradients([(param, shape, grad)], plain_add)
-            return
-        if not self._pending:
-            Variable._execution_engine.queue_callback(self._add_pending)
-        self._pending.append((param, shape, grad))
-
-    def _add_pending(self) -> None:
-        pending, self._pending = self._pending, []
-        add_gradients(pending, add_together)
+    def slice(self, param: nn.Parameter, shape: Shape, dtype: torch.dtype | None) -> Tensor:
+        """A slice for a pass that is not exchanged: autograd's leaf, for which it calls no Python."""
+        part = slice_param(self.in_format(param, dtype).detach(), shape)
+        if param.requires_grad and torch.is_grad_enabled():
+            self._slices.append((param, shape, part.requires_grad_()))
+        return part
 
 
 _step: ContextVar[tuple[StepWeights, bool] | None] = ContextVar('step_weights', default=None)
@@ -125,12 +139,9 @@ class _Slices(Function):
     """Slices of parameters. The gradients go to their parts at once; autograd gets none, but still visits them."""
 
     @staticmethod
-    def forward(
-        ctx, weights: StepWeights, exchanged: bool, dtype: torch.dtype | None, shapes: Sequence[Shape], *params
-    ) -> tuple[Tensor, ...]:
+    def forward(ctx, weights: StepWeights, dtype: torch.dtype | None, shapes: Sequence[Shape], *params):
         ctx.set_materialize_grads(False)
-        # Attributes, as nothing of their values is needed.
-        ctx.weights, ctx.exchanged, ctx.shapes, ctx.params = weights, exchanged, shapes, params
+        ctx.shapes, ctx.params = shapes, params  # attributes, as nothing of their values is needed
         return tuple(
             slice_param(weights.in_format(param, dtype), shape) for param, shape in zip(params, shapes, strict=True)
         )
@@ -139,8 +150,8 @@ class _Slices(Function):
     def backward(ctx, *grads: Tensor | None) -> tuple[None, ...]:
         for param, shape, grad in zip(ctx.params, ctx.shapes, grads, strict=True):
             if grad is not None and param.requires_grad:
-                ctx.weights.add(param, shape, grad, ctx.exchanged)
-        return (None,) * (4 + len(grads))
+                add_gradients([(param, shape, grad)], plain_add)
+        return (None,) * (3 + len(grads))
 
 
 def plain_add(parts: Sequence[Tensor], addends: Sequence[Tensor]) -> tuple[Tensor, ...]:

@@ -168,7 +168,9 @@ def weight_gradient(grad: Tensor, x: Tensor, weight: Tensor, stride: int) -> Ten
         KERNEL=size, STRIDE=stride, COLUMNS=triton.next_power_of_2(size),
         ALIGN=align, ROWS=over.rows, CHANNELS=over.channels,
     )  # fmt: skip
-    return sums.sum(0).permute(2, 0, 1).unsqueeze(1)
+    out = torch.empty((channels, 1, size, size), dtype=torch.float32, device=x.device)  # autograd would copy any other
+    torch.sum(sums, 0, out=out[:, 0].permute(1, 2, 0))
+    return out
 
 
 def _convolve(x: Tensor, weight: Tensor, out: Tensor, stride: int, moments: Tensor | None) -> None:
