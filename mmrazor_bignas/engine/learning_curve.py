@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -13,6 +12,7 @@ import numpy as np
 from mmrazor_bignas.engine.plots import load_pyplot
 from mmrazor_bignas.engine.search_plots import literal
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import parse_json
 
 CURVE_FILE = 'learning_curve.png'
 # A subnet has one colour in all panels, whatever it is called there.
@@ -115,10 +115,10 @@ def _subnets_with(metric: str, lines: Lines) -> list[str]:
 
 
 def _lines(path: Path) -> Iterable[dict]:
-    for text in path.read_text(encoding='utf-8').splitlines():
+    for text in path.read_text(encoding='utf-8', errors='replace').splitlines():
         try:
-            line = json.loads(text)
-        except ValueError:  # the last line of a run that was killed
+            line = parse_json(text)
+        except InputError:  # the last line of a run that was killed
             continue
         if isinstance(line, dict) and isinstance(line.get('step'), int):
             yield line

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmrazor_bignas.errors import InputError, StorageError
+from mmrazor_bignas.reading import parse_json
 from mmrazor_bignas.search_space import SubnetSpec
 
 FORMAT = 'mmrazor_bignas search history 1'
@@ -131,9 +132,9 @@ def _line(value: Mapping) -> bytes:
 
 def _parse(path: Path, number: int, line: bytes) -> dict:
     try:
-        value = json.loads(line)
-    except ValueError as error:
-        raise InputError(f'{path}, line {number}: no JSON; a history has one JSON object per line') from error
+        value = parse_json(line)
+    except InputError as error:
+        raise InputError(f'{path}, line {number}: {error}; a history has one JSON object per line') from error
     if not isinstance(value, dict):
         raise InputError(f'{path}, line {number}: expected a JSON object')
     return value

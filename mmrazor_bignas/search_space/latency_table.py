@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import parse_json
 from mmrazor_bignas.search_space.layers import Layer
 from mmrazor_bignas.search_space.space import SearchSpace
 
@@ -87,9 +88,9 @@ class LatencyTable:
         if not Path(path).is_file():
             raise InputError(f'{path}: no such latency table; tools/measure_latency.py makes one')
         try:
-            content = json.loads(Path(path).read_bytes())
-        except ValueError as error:
-            raise InputError(f'{path}: no JSON, so no latency table') from error
+            content = parse_json(Path(path).read_bytes())
+        except InputError as error:
+            raise InputError(f'{path}: {error}, so no latency table') from error
         if not isinstance(content, dict) or content.get('format') != FORMAT:
             raise InputError(f'{path}: not a latency table; it has no "format": "{FORMAT}"')
         layers, measured_on = content.get('layers'), content.get('measured_on')

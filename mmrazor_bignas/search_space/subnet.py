@@ -6,9 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import read_yaml
 from mmrazor_bignas.search_space.formats import ATTENTIVENAS_LABELS, WRITERS, from_mmrazor, is_mmrazor
 
 BLOCK_ROWS = ('kernel_size', 'expand_ratio')  # may be chosen for every block
@@ -78,13 +77,7 @@ class SubnetSpec:
         Raises:
             InputError: The file is missing, unreadable, no YAML, or no subnet.
         """
-        try:
-            rows = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-        except OSError as error:
-            raise InputError(f'{path}: cannot read the subnet YAML: {error.strerror}') from error
-        except (yaml.YAMLError, ValueError) as error:  # a malformed date is a ValueError
-            raise InputError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
-        return cls.from_dict(rows, source=str(path))
+        return cls.from_dict(read_yaml(path, 'subnet YAML'), source=str(path))
 
     def to_yaml(self, form: str = 'mmrazor_bignas') -> str:
         """YAML that :meth:`from_yaml` reads.

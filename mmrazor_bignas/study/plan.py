@@ -10,10 +10,9 @@ from hashlib import sha256
 from pathlib import Path
 from random import Random
 
-import yaml
-
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import read_yaml
 from mmrazor_bignas.search_space import SearchSpace, SubnetSpec
 from mmrazor_bignas.search_space.cost_table import CostTable
 
@@ -77,12 +76,7 @@ class Study:
 
     def __init__(self, path: str | Path) -> None:
         self.path = Path(path)
-        try:
-            content = yaml.safe_load(self.path.read_text(encoding='utf-8'))
-        except OSError as error:
-            raise InputError(f'{path}: cannot read the study: {error.strerror}') from error
-        except (yaml.YAMLError, ValueError) as error:
-            raise InputError(f'{path}: not a YAML file: {" ".join(str(error).split())}') from error
+        content = read_yaml(path, 'study')
         if not isinstance(content, Mapping) or set(content) != set(KEYS):
             raise InputError(f'{path}: expected a mapping with exactly the keys {list(KEYS)}')
         check(content, str(path))

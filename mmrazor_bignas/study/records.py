@@ -13,6 +13,7 @@ import torch
 
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import parse_json
 from mmrazor_bignas.study.plan import Run
 
 KEYS = {
@@ -40,9 +41,11 @@ def read_records(folder: str | Path) -> dict[str, dict]:
     records = {}
     for path in sorted(Path(folder).glob('*.json')):
         try:
-            record = json.loads(path.read_text(encoding='utf-8'))
-        except ValueError:
-            record = None
+            record = parse_json(path.read_bytes())
+        except InputError as error:
+            raise InputError(
+                f'{path}: no record of the run {path.stem}: {error}; remove it, and the run is repeated'
+            ) from error
         if not isinstance(record, Mapping) or set(record) != KEYS or record['run'] != path.stem:
             raise InputError(f'{path}: no record of the run {path.stem}; remove it, and the run is repeated')
         records[path.stem] = record

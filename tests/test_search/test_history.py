@@ -174,8 +174,11 @@ def insert_line_3(path, line):
         ('', 'no JSON'),
         ('[1]', 'expected a JSON object'),
         ('null', 'expected a JSON object'),
+        ('{"score": 1, "score": 2}', "the key 'score' is given twice"),
+        ('[' * 20_000, 'nested more than 50 levels deep'),
         ('{"score": 1}', 'expected a mapping with the genes'),
     ],
+    ids=lambda it: it[:30],
 )
 @pytest.mark.parametrize('read', [resume, read_history])
 def test_a_foreign_line_is_named(written, path, read, line, message):

@@ -129,11 +129,11 @@ def test_a_foreign_file_is_refused(tiny_space, tmp_path, change, message):
     assert message in str(error.value)
 
 
-@pytest.mark.parametrize('content', ['', 'stem 3', '[1]'])
+@pytest.mark.parametrize('content', ['', 'stem 3', '[1]', '{"a": 1, "a": 2}', '[' * 20_000], ids=lambda it: it[:30])
 def test_no_table_at_all(tmp_path, content):
     path = tmp_path / 'latency.json'
     with pytest.raises(InputError, match='no such latency table'):
         LatencyTable.load(path)
     path.write_text(content)
-    with pytest.raises(InputError, match=r'latency\.json: (no JSON|not a latency table)'):
+    with pytest.raises(InputError, match=r'latency\.json: .*(no|not a) latency table'):
         LatencyTable.load(path)

@@ -128,6 +128,13 @@ def test_a_file_without_a_subnet_is_named(tmp_path, content, message):
         SubnetSpec.from_yaml(path)
 
 
+def test_a_gene_that_is_given_twice_is_named(tmp_path):
+    path = tmp_path / 'mine.yaml'
+    path.write_text(A3_YAML + 'depth: [1]\n')
+    with pytest.raises(InputError, match=r"mine\.yaml, line 6: the key 'depth' is given twice, first in line 3"):
+        SubnetSpec.from_yaml(path)
+
+
 def test_a_file_that_cannot_be_read_is_named(tmp_path):
     with pytest.raises(InputError, match=r'none\.yaml: cannot read the subnet YAML: No such file'):
         SubnetSpec.from_yaml(tmp_path / 'none.yaml')

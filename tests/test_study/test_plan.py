@@ -67,6 +67,7 @@ def written(tmp_path, **changes):
     [
         (None, 'cannot read the study: No such file'),
         ('a: [', 'not a YAML file'),
+        ('name: x\nabout: y\nname: z', "study.yaml, line 3: the key 'name' is given twice, first in line 1"),
         ('[1, 2]', 'expected a mapping with exactly the keys'),
         ('name: x', f'expected a mapping with exactly the keys {list(KEYS)}'),
     ],

@@ -175,7 +175,7 @@ def test_no_record_and_one_that_is_broken(study, tmp_path):
     with pytest.raises(InputError, match='has no records of runs'):
         write_report(study, tmp_path, tmp_path / 'results.md')
     record = json.dumps(made_up(study, 0.0)['min-seed0'])
-    for content in ('{"run": "min-seed1"}', '[1]', '{', record):  # the last is of another run
+    for content in ('{"run": "min-seed1"}', '[1]', '{', '[' * 20_000, record):  # the last is of another run
         (tmp_path / 'min-seed1.json').write_text(content)
         with pytest.raises(InputError, match=r'min-seed1\.json: no record of the run min-seed1'):
             read_records(tmp_path)
