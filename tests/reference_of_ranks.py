@@ -9,10 +9,10 @@ from __future__ import annotations
 import sys
 
 import torch
-from mmengine.config import DictAction
 from mmengine.logging import MessageHub
 from mmengine.runner import Runner
 
+from mmrazor_bignas.engine.cfg_options import parse_value
 from mmrazor_bignas.engine.randomness import seed_generators
 from mmrazor_bignas.engine.runner import build_runner, load_config
 from mmrazor_bignas.engine.train_batches import build_train_loader
@@ -30,7 +30,7 @@ class OnlyBackward:
 def main() -> None:
     ranks, steps, config, out = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3], sys.argv[4]
     options = dict(word.split('=', 1) for word in sys.argv[5:])
-    options = {key: DictAction._parse_iterable(value) for key, value in options.items()}
+    options = {key: parse_value(value) for key, value in options.items()}
     cfg = load_config(config, options, work_dir=f'{out}.work')
     share = {**cfg.train_dataloader, 'batch_size': cfg.train_dataloader.batch_size // ranks}
     runner = build_runner(cfg)

@@ -58,6 +58,8 @@ def main(args: argparse.Namespace) -> None:
     if args.command == 'evaluate':
         evaluate(args)
         return
+    if args.command == 'run' and not args.hours >= 0:
+        raise InputError(f'--hours is {args.hours}; expected 0 or more')
     # Records and commands name files from the repository root, wherever this was started.
     for name in ('study', 'work_dir', 'records', 'out'):
         if getattr(args, name, None) is not None:

@@ -19,7 +19,7 @@ from mmrazor_bignas.engine.allocator import keep_freed_memory
 from mmrazor_bignas.engine.distributed import RANKS, first_to_fail, lost_contact, start_processes, stop_processes
 from mmrazor_bignas.engine.precision import products_as_convolutions
 from mmrazor_bignas.engine.signals import Stopped, raised_signals
-from mmrazor_bignas.errors import UserError
+from mmrazor_bignas.errors import InputError, UserError
 
 _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker')
 PATIENCE_SECONDS = 5.0  # in which srun --kill-on-bad-exit=1 or torchrun ends this process
@@ -33,7 +33,10 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
     speaks = is_first_process(sys.argv, os.environ)
     if not speaks:  # all processes have the same command line
         parser._print_message = lambda *_: None
-    args = parser.parse_args()
+    try:
+        args = parser.parse_args()
+    except InputError as error:
+        sys.exit(f'{parser.prog}: error: {error}' if speaks else 1)
     if getattr(args, 'local_rank', None) is not None:
         os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
     store = None

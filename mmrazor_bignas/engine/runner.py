@@ -5,21 +5,25 @@ from __future__ import annotations
 import argparse
 import copy
 import inspect
+import traceback
 from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 from types import MappingProxyType
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
+from mmengine.fileio import JsonHandler, YamlHandler, register_handler
 from mmengine.logging import MMLogger
 from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
+from mmrazor_bignas.engine.cfg_options import CfgOptions
 from mmrazor_bignas.engine.checkpoints import read_local_files
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
 from mmrazor_bignas.engine.hooks import LossHook
 from mmrazor_bignas.engine.storage import full_disk_named, probe
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.reading import parse_json, parse_yaml
 
 # What mmengine's Runner reads from a config, with algorithm in the place of model.
 CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'model', 'data_preprocessor', 'cfg'}) | {
@@ -30,6 +34,8 @@ CONFIG_KEYS = (set(inspect.signature(Runner.__init__).parameters) - {'self', 'mo
     'compile',
 }
 
+
+MMENGINES = inspect.getsourcefile(Config)  # what reads a config and its bases
 
 # Lines of mmengine's that say nothing to a user: one per parameter or hook, its own future, untrue here.
 NOISE = (
@@ -42,6 +48,22 @@ NOISE = (
     # Running statistics of a supernet do not move.
     'Gradient accumulative may slightly decrease',
 )
+
+
+@register_handler(['yaml', 'yml'])
+class SafeYaml(YamlHandler):
+    """What reads a config in YAML: mmengine's takes a loader that runs code, and loses a key that is given twice."""
+
+    def load_from_fileobj(self, file, **kwargs):
+        return parse_yaml(file.read(), 'YAML')
+
+
+@register_handler('json')
+class StrictJson(JsonHandler):
+    """What reads a config in JSON: mmengine's loses a key that is given twice."""
+
+    def load_from_fileobj(self, file):
+        return parse_json(file.read())
 
 
 class NASRunner(Runner):
@@ -98,10 +120,11 @@ def add_cfg_options(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=CfgOptions,
         default={},
         metavar='KEY=VALUE',
-        help='override keys of the config, e.g. train_cfg.max_epochs=1 algorithm.mutable_cfg=FILE',
+        help='override keys of the config, e.g. train_cfg.max_epochs=1 algorithm.mutable_cfg=FILE '
+        '"algorithm.sampler={\'num_random\': 3}"',
     )
 
 
@@ -161,16 +184,24 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         raise InputError(f'{path}: no such config file')
     try:
         cfg = Config.fromfile(path)
-    except Exception as error:  # a config is a program: it may raise anything
-        raise InputError(f'{path}: cannot be read as a config: {type(error).__name__}: {error}') from error
+    except (Exception, SystemExit) as error:  # a config is a program: it may raise anything
+        raise InputError(f'{path}: cannot be read as a config: {_problem(error, path)}') from error
     for key in [key for key in cfg if key.startswith('_')]:
         cfg.pop(key)
-    try:
-        cfg.merge_from_dict(dict(options))
-    except (KeyError, TypeError, IndexError, AssertionError) as error:
-        raise InputError(f'--cfg-options: {error}') from error
+    for key, value in options.items():
+        try:
+            cfg.merge_from_dict({key: value})
+        except (KeyError, TypeError, IndexError, AssertionError) as error:
+            raise InputError(f'--cfg-options {key}: {error}') from error
+        except AttributeError as error:  # of mmengine, which takes whatever stands there for a dict
+            raise InputError(
+                f'--cfg-options {key}: one element of a list is overridden by a dict, whose keys are texts; or give '
+                'the whole list'
+            ) from error
     if 'algorithm' not in cfg:
         raise InputError(f'{path}: has no key "algorithm", which says what is trained, searched or tested')
+    if not isinstance(cfg.algorithm, Mapping):
+        raise InputError(f'{path}: algorithm is {cfg.algorithm!r}; expected a dict')
     if cfg.pop('sync_bn', None):
         raise InputError(f'{path}: has the key sync_bn: {NO_SYNC_BN}')
     if unknown := sorted(set(cfg) - CONFIG_KEYS):
@@ -183,7 +214,22 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         if part is None:
             raise InputError(f'{path}: has no key "algorithm.{".".join(keys)}"')
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
+    if not isinstance(cfg.work_dir, str):
+        raise InputError(f"{path}: work_dir is {cfg.work_dir!r}; expected a folder's name")
     return cfg
+
+
+def _problem(error: BaseException, path: str) -> str:
+    """What went wrong when a config was read, on one line, and in which of its bases."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    read = [frame.f_locals.get('filename') for frame in frames if frame.f_code.co_filename == MMENGINES]
+    files = [name for name in read if name and Path(name).is_file()]  # and no temporary copy of mmengine's
+    file = files[-1] if files else path
+    if isinstance(error, SyntaxError):
+        error.filename = file  # mmengine does not tell the parser
+    kind = '' if isinstance(error, InputError) else f'{type(error).__name__}: '
+    base = '' if Path(file).samefile(path) else f'{file}: '
+    return f'{base}{kind}{" ".join(str(error).split())}'
 
 
 def build_runner(cfg: Config, launcher: str = 'none') -> NASRunner:

@@ -18,9 +18,11 @@ from pathlib import Path
 from threading import Lock
 from typing import BinaryIO
 
+from mmrazor_bignas.engine.cfg_options import write_value
 from mmrazor_bignas.engine.learning_curve import read_training_log
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError, UserError
+from mmrazor_bignas.reading import parse_json
 from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.study.collecting import collect, found_subnets
 from mmrazor_bignas.study.plan import Run, Study
@@ -115,7 +117,7 @@ class StudyRunner:
         if run.kind == 'alone':
             options['algorithm.mutable_cfg'] = subnets[run.of]
         train = ['tools/train.py', str(run.config), '--work-dir', str(work_dir), '--resume']
-        commands = [[*train, '--cfg-options', *(f'{key}={value}' for key, value in options.items())]]
+        commands = [[*train, '--cfg-options', *(f'{key}={write_value(value)}' for key, value in options.items())]]
         checkpoint = str(work_dir / f'epoch_{run.epochs}.pth')
         evaluate = ['tools/study.py', 'evaluate', str(self.study.evaluate), checkpoint]
         if run.kind == 'alone':
@@ -168,7 +170,7 @@ class StudyRunner:
         starts, path = [], work_dir / STARTS
         if path.exists():
             try:
-                known = json.loads(path.read_text())
+                known = parse_json(path.read_bytes())
                 if known['digest'] == run.digest:
                     starts = list(known['starts'])
             except (ValueError, KeyError, TypeError) as error:

@@ -6,6 +6,7 @@ import os
 import re
 import signal
 import time
+from dataclasses import replace
 from datetime import datetime, timezone
 from multiprocessing import get_context
 
@@ -187,3 +188,5 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     assert 'randomness.seed=1' in alone
     (baseline,) = runner.commands(runs['efficientnet_medium-seed0'])
     assert 'algorithm.backbone.width=0.3' in baseline
+    odd = replace(runs['efficientnet_medium-seed0'], options={'algorithm.name': 'a,b', 'algorithm.x': {'y': [None]}})
+    assert runner.commands(odd)[0][-2:] == ["algorithm.name='a,b'", "algorithm.x={'y': [None]}"]

@@ -72,6 +72,19 @@ def test_a_key_that_a_component_does_not_know(tool, tmp_path):
     assert 'randoms' in error
 
 
+def test_an_override_that_cannot_be_read(tool, tmp_path):
+    error = tool(
+        'train', SUPERNET, tmp_path, '--cfg-options', "algorithm.architecture.train_cfg={'augments':[{'type'}]}"
+    )
+    place = "--cfg-options algorithm.architecture.train_cfg: the value cannot be read at character 22, '}]}'"
+    assert error == f'train.py: error: {place}: expected a colon after the key'
+
+
+@pytest.mark.parametrize('hours', ['nan', '-1'])
+def test_hours_of_a_study(tool, hours):
+    assert f'--hours is {float(hours)}; expected 0 or more' in tool('study', 'run', 'study.yaml', '--hours', hours)
+
+
 def test_a_work_dir_that_cannot_be_written(tool, tmp_path):
     (tmp_path / 'file').write_text('')
     assert 'cannot be written' in tool('train', SUPERNET, tmp_path / 'file')
