@@ -76,7 +76,7 @@ def test_an_override_that_cannot_be_read(tool, tmp_path):
     error = tool(
         'train', SUPERNET, tmp_path, '--cfg-options', "algorithm.architecture.train_cfg={'augments':[{'type'}]}"
     )
-    place = "--cfg-options algorithm.architecture.train_cfg: the value cannot be read at character 22, '}]}'"
+    place = "--cfg-options algorithm.architecture.train_cfg: the value cannot be read at character 21, '}]}'"
     assert error == f'train.py: error: {place}: expected a colon after the key'
 
 
@@ -168,6 +168,7 @@ def test_an_exported_checkpoint_of_another_subnet(tool, searched, tmp_path):
         ('width: [', 'not a YAML file'),
         ('resolution: 192\n', "missing gene 'width'"),
         ('+ks: [3]', "unknown gene 'ks'"),
+        ('depth: [1]\ndepth: [2]', "subnet.yaml, line 2: the key 'depth' is given twice, first in line 1"),
         ('+resolution: 200', 'resolution is 200, outside this search space; choose one of [192, 224, 256, 288]'),
         ('+depth: [1, 3, 3, 3, 3, 3]', 'depth has 6 values, this search space needs 7'),
         ('+depth: [1, 3, 3, 9, 3, 3, 1]', 'depth[3] (mb4) is 9, outside this search space; choose one of [3, 4, 5, 6]'),
@@ -176,8 +177,10 @@ def test_an_exported_checkpoint_of_another_subnet(tool, searched, tmp_path):
 def test_subnet_yamls(tool, tmp_path, content, message):
     path = tmp_path / 'subnet.yaml'
     if content is not None:
-        base = (ROOT / 'configs/nas/mmcls/bignas/ATTENTIVE_SUBNET_A0.yaml').read_text()
-        path.write_text(base + content[1:] if content.startswith('+') else content)
+        base = (ROOT / 'configs/nas/mmcls/bignas/ATTENTIVE_SUBNET_A0.yaml').read_text().splitlines()
+        row = content[1:].partition(':')[0]
+        others = [line for line in base if not line.startswith(f'{row}:')]
+        path.write_text('\n'.join([*others, content[1:]]) if content.startswith('+') else content)
     for words in (
         ['get_flops', SUBNET, '--mutable-cfg', path],
         ['export_subnet', SUBNET, 'none.pth', '--mutable-cfg', path, '--out', tmp_path / 'out.pth'],
