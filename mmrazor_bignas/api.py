@@ -13,6 +13,7 @@ from mmengine.registry import init_default_scope
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
 from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.main import message_of
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, Subnet
@@ -73,8 +74,8 @@ def load_static(
         content = read_checkpoint(checkpoint, pickled=pickled)
         try:
             found = load_subnet(model, content, str(checkpoint), lambda: _calibration(cfg, calibrate))
-        except OSError as error:  # of an image that the annotations name; of a worker, the last line says which
-            raise InputError(f'calibration: {str(error).strip().splitlines()[-1]}') from error
+        except (InputError, OSError) as error:  # of a data loader's worker, with its traceback
+            raise InputError(message_of(error)) from error
     return model.eval(), found
 
 

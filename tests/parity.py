@@ -122,6 +122,7 @@ class Batches(list):
     """Batches of images in the form of a data loader's, all of them on every rank."""
 
     world_size = 1
+    skip_unreadable = False
 
     def __init__(self, batches: list[torch.Tensor]) -> None:
         super().__init__({'inputs': batch} for batch in batches)

@@ -30,7 +30,7 @@ def main(args: argparse.Namespace) -> None:
     model, found = load_static(cfg, args.mutable_cfg, args.checkpoint, args.allow_pickle)
     meta = read_checkpoint(args.checkpoint, pickled=args.allow_pickle)['meta']
     metrics = meta.get('metrics', {}) if found == 'subnet' else {}
-    checkpoint = subnet_checkpoint(model, metrics)
+    checkpoint = subnet_checkpoint(model, metrics, (meta.get('dataset_meta') or {}).get('classes'))
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     save_atomically(checkpoint, args.out)
     how = 'extracted and calibrated' if found == 'supernet' else 'was exported before, copied'

@@ -20,9 +20,12 @@ from mmrazor_bignas.engine.batch_cache import BatchCache
 from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.randomness import kept_generators, seed_cpu
 from mmrazor_bignas.engine.signals import outlive_signals
+from mmrazor_bignas.engine.unreadable import Unreadable, gather_unreadable, list_first, load_image
 from mmrazor_bignas.errors import InputError
 
 CACHE_BYTES = 4 * 2**30
+UNREADABLE = 'unreadable'  # key of a batch
+MOST_DRAWS = 20  # in a row for one image: by then the data set is at fault, not an image
 
 
 class SeededDataset(Dataset):
@@ -33,25 +36,51 @@ class SeededDataset(Dataset):
     Args:
         dataset: A data set with indices from 0.
         seed: The seed.
+        unreadable: What becomes of an image file that cannot be read: ``'error'``; ``'replace'`` draws another image in
+            its place, as a function of seed and key; ``'leave out'``. Items then have an
+            :class:`~mmrazor_bignas.engine.unreadable.Unreadable` for every such file among them.
+
+    Raises:
+        InputError: Of an item: its file cannot be read, or too many in a row that were drawn in its place.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, unreadable: str = 'error') -> None:
         self.dataset = dataset
         self.seed = seed
+        self.unreadable = unreadable
 
     def __getitem__(self, key: int | tuple[int, int]) -> dict:
         """An item, by its index or by (epoch, index): each epoch augments anew."""
         return self.__getitems__([key])[0]
 
-    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[dict]:
+    def __getitems__(self, keys: Sequence[int | tuple[int, int]]) -> list[dict | Unreadable]:
         """The items of a batch, which torch's data loader asks for at once."""
         items = []
         with kept_generators():
             for key in keys:
-                *epoch, index = key if isinstance(key, tuple) else (key,)
-                seed_cpu(self.seed, *epoch, index)
-                items.append(self.dataset[index])
+                items += self._read(key if isinstance(key, tuple) else (key,))
         return items
+
+    def _read(self, key: tuple[int, ...]) -> list[dict | Unreadable]:
+        """An item, and what could not be read for it."""
+        index = key[-1]
+        seed_cpu(self.seed, *key)
+        failed = []
+        for draw in range(MOST_DRAWS):
+            try:
+                return [self.dataset[index], *failed]
+            except Exception as error:  # of the decoder, it can be anything
+                problem = load_image(self.dataset, index)
+                if not isinstance(problem, Unreadable):
+                    raise
+                if self.unreadable == 'error' or not problem.of_the_file:
+                    raise InputError(str(problem)) from error
+                failed.append(problem)
+            if self.unreadable == 'leave out':
+                return failed
+            seed_cpu(self.seed, *key, 'instead', draw)
+            index = random.randrange(len(self.dataset))
+        raise InputError(f'{MOST_DRAWS} images in a row cannot be read, the last is {failed[-1]}')
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -83,6 +112,8 @@ class FixedBatches:
             goes (:class:`~mmrazor_bignas.engine.batch_cache.BatchCache`).
         collate_fn: Type of the function that makes a batch of its items: ``'pseudo_collate'`` takes images of any size,
             ``'default_collate'`` those of one size alone.
+        skip_unreadable: Go on without image files that cannot be read, and count them
+            (:meth:`count_unreadable`). With ``num_images`` another image is drawn in the place of each.
         **options: Of torch's DataLoader: ``num_workers``, ``persistent_workers``, ``prefetch_factor``, ...
 
     Raises:
@@ -102,6 +133,7 @@ class FixedBatches:
         cache_dir: str | None = None,
         device: torch.device | str | None = None,
         collate_fn: Mapping[str, str] = MappingProxyType({'type': 'pseudo_collate'}),
+        skip_unreadable: bool = False,
         **options,
     ) -> None:
         if ordering := sorted({'sampler', 'batch_sampler', 'shuffle', 'drop_last'} & set(options)):
@@ -112,6 +144,7 @@ class FixedBatches:
             raise InputError(f'calibrate_sample_num is {num_images!r}; expected 2 or more images')
         if isinstance(cache_bytes, bool) or not isinstance(cache_bytes, int) or cache_bytes < 0:
             raise InputError(f'data loader: cache_bytes is {cache_bytes!r}; expected an integer of 0 or more')
+        self.skip_unreadable = checked_skip(skip_unreadable)
         self.dataset = build_dataset(dataset)
         self.world_size = world_size
         order = list(range(len(self.dataset)))
@@ -123,8 +156,9 @@ class FixedBatches:
             batches[-2:] = [batches[-2] + batches[-1]]
         self._batches = batches[rank::world_size]
         device = torch.device(device or get_device())
+        self._instead = 'replace' if num_images is not None else 'leave out'
         self._loader = DataLoader(
-            SeededDataset(self.dataset, seed),
+            SeededDataset(self.dataset, seed, self._instead if skip_unreadable else 'error'),
             batch_sampler=self._batches,
             collate_fn=collate_function(collate_fn),
             pin_memory=device.type == 'cuda',
@@ -132,6 +166,8 @@ class FixedBatches:
             generator=torch.Generator().manual_seed(seed),  # else every pass draws from the global one
             **options,
         )
+        self._unreadable: dict[str, Unreadable] = {}  # of the last pass that read images
+        self._reported = False
         self._kept: BatchCache | None = None  # of a whole pass
         self._new_cache = partial(BatchCache, cache_bytes, cache_dir, device) if cache else None
 
@@ -144,7 +180,11 @@ class FixedBatches:
             yield from self._kept
             return
         cache = self._new_cache() if self._new_cache else None
+        self._unreadable = {}
         for batch in self._loader:
+            self._unreadable |= take_unreadable(batch)
+            if not len(batch['inputs']):
+                continue
             if cache is not None:
                 try:
                     batch = cache.add(batch)
@@ -159,6 +199,45 @@ class FixedBatches:
                     cache = self._new_cache = None
             yield batch
         self._kept = cache
+
+    def count_unreadable(self) -> int:
+        """How many image files could not be read, after a pass; the first time, a warning lists them.
+
+        Where ranks share the batches, all of them must call it, and get the number of all.
+
+        Raises:
+            InputError: No image could be read.
+        """
+        found = gather_unreadable(self._unreadable, self.world_size > 1)
+        if len(found) >= len(self.dataset):
+            raise InputError(
+                f'none of {len(self.dataset):,} images can be read, the first is {next(iter(found.values()))}'
+            )
+        if found and not self._reported:
+            what = 'others were drawn in their place' if self._instead == 'replace' else 'the result leaves them out'
+            print_log(
+                f'{len(found):,} images of {len(self.dataset):,} cannot be read, {what}{list_first(found.values())}',
+                logger='current',
+                level=logging.WARNING,
+            )
+            self._reported = True
+        return len(found)
+
+
+def checked_skip(skip_unreadable: object) -> bool:
+    """The value of a data loader's ``skip_unreadable``.
+
+    Raises:
+        InputError: It is no switch.
+    """
+    if not isinstance(skip_unreadable, bool):
+        raise InputError(f'data loader: skip_unreadable is {skip_unreadable!r}; expected True or False')
+    return skip_unreadable
+
+
+def take_unreadable(batch: dict) -> dict[str, Unreadable]:
+    """What could not be read for a batch, by path; the batch is then as others are."""
+    return {one.path: one for one in batch.pop(UNREADABLE, ())}
 
 
 def collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
@@ -177,7 +256,11 @@ def collate_function(cfg: Mapping[str, str]) -> Callable[[list], dict]:
     return partial(_collate, function)
 
 
-def _collate(function: Callable[[list], dict], items: list[dict]) -> dict:
+def _collate(function: Callable[[list], dict], items: list[dict | Unreadable]) -> dict:
+    if failed := [item for item in items if isinstance(item, Unreadable)]:
+        read = [item for item in items if not isinstance(item, Unreadable)]
+        batch = _collate(function, read) if read else {'inputs': [], 'data_samples': []}
+        return {**batch, UNREADABLE: failed}
     try:
         batch = function(items)
     except RuntimeError as error:

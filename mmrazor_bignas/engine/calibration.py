@@ -39,6 +39,8 @@ def calibrate_batch_norm(model: nn.Module, batches: FixedBatches, amp: bool = Fa
             norm.momentum = len(images) / seen  # makes the moving average the average of all so far
         with autocast(model, amp):
             model(images)
+    if batches.skip_unreadable:
+        batches.count_unreadable()  # which says which
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()

@@ -7,7 +7,7 @@ import pickle
 import tarfile
 import warnings
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -210,8 +210,16 @@ def load_subnet(
     return 'subnet'
 
 
-def subnet_checkpoint(static: SearchableImageClassifier, metrics: Mapping[str, float]) -> dict:
-    """A static network and all that is known of it, as plain numbers and tensors."""
+def subnet_checkpoint(
+    static: SearchableImageClassifier, metrics: Mapping[str, float], classes: Sequence[str] | None = None
+) -> dict:
+    """A static network and all that is known of it, as plain numbers, names and tensors.
+
+    Args:
+        static: The network.
+        metrics: What was measured of it.
+        classes: Names of its classes, where they are known; kept where mmcls looks for them.
+    """
     cost = static.cost()
     return {
         'state_dict': {key: value.cpu() for key, value in static.state_dict().items()},
@@ -222,6 +230,7 @@ def subnet_checkpoint(static: SearchableImageClassifier, metrics: Mapping[str, f
             'flops': cost.flops,
             'params': cost.params,
             'metrics': dict(metrics),
+            **({'dataset_meta': {'classes': list(map(str, classes))}} if classes else {}),
         },
     }
 

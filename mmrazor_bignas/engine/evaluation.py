@@ -36,8 +36,9 @@ def measure(
 ) -> dict[str, float]:
     """The evaluator's metrics of a static network, as ``prefix/name``; with ``amp``, under bfloat16 autocast.
 
-    Where ranks share the batches, every rank gets the metrics of all images, each counted once. On a CPU in float32 the
-    network runs with its batch normalisation folded into the convolutions, which changes its outputs by rounding alone.
+    Where ranks share the batches, every rank gets the metrics of all images, each counted once. Where the
+    batches skip images that cannot be read, ``unreadable`` is how many. On a CPU in float32 the network runs with its
+    batch normalisation folded into the convolutions, which changes its outputs by rounding alone.
 
     Metrics are computed on the CPU: each batch's scores are fetched as one, and evaluated while a GPU is at work on the
     next batch. Data samples stay where they are, and as they are.
@@ -51,6 +52,7 @@ def measure(
     evaluator.dataset_meta = getattr(batches.dataset, 'metainfo', None)
     for (scores, batch), _ in pairwise(chain(_scores(model, batches, amp), [None])):  # the next batch is under way
         evaluator.process(data_samples=with_predictions(batch['data_samples'], scores()), data_batch=batch)
+    left_out = {'unreadable': float(batches.count_unreadable())} if batches.skip_unreadable else {}
     measured = {}
     for metric in evaluator.metrics:
         # mmengine's own gathering cuts every rank to the shortest share.
@@ -63,7 +65,7 @@ def measure(
             raise InputError(f'evaluator: {error}') from error
         for name, value in computed.items():
             measured[f'{metric.prefix}/{name}' if metric.prefix else name] = float(value)
-    return measured
+    return {**measured, **left_out}
 
 
 def _scores(

@@ -9,7 +9,6 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import NamedTuple
 
-import numpy as np
 import torch
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook, LoggerHook, RuntimeInfoHook
@@ -17,12 +16,13 @@ from mmengine.runner import Runner
 from tqdm import tqdm
 
 from mmrazor_bignas.engine.batches import SeededDataset
+from mmrazor_bignas.engine.datasets import check_labels
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.learning_curve import CURVE_FILE, draw_learning_curve, read_training_log
 from mmrazor_bignas.engine.plots import save_figure
 from mmrazor_bignas.engine.progress import logs_above_bars, on_terminal
 from mmrazor_bignas.engine.storage import write_atomically
-from mmrazor_bignas.errors import InputError, StorageError, TrainingDiverged
+from mmrazor_bignas.errors import StorageError, TrainingDiverged
 from mmrazor_bignas.registry import HOOKS
 from mmrazor_bignas.search_space import SubnetSpec
 
@@ -152,34 +152,18 @@ class LabelCheckHook(Hook):
     """Before training, compare the training labels with the classifier.
 
     Raises:
-        InputError: A label has no output, or a class below the largest label (or an empty class folder) no image.
+        InputError: See :func:`~mmrazor_bignas.engine.datasets.check_labels`.
     """
 
     def before_train(self, runner: Runner) -> None:
         dataset = runner.train_dataloader.dataset
         if isinstance(dataset, SeededDataset):
             dataset = dataset.dataset
-        if not hasattr(dataset, 'get_gt_labels'):
-            return
-        model = unwrapped(runner.model)
-        num_classes = getattr(model, 'architecture', model).head.num_classes  # of a supernet, or of a network alone
-        counts = np.bincount(dataset.get_gt_labels())
-        if len(counts) > num_classes:
-            raise InputError(
-                f'training data: the largest label is {len(counts) - 1}, but the head has {num_classes} classes '
-                f'(0 to {num_classes - 1}); set algorithm.architecture.head.num_classes'
-            )
-        names = dataset.metainfo.get('classes') or [str(i) for i in range(num_classes)]
-        scanned = not getattr(dataset, 'ann_file', '')  # one folder per class: an empty one is a mistake
-        expected = len(names) if scanned else len(counts)
-        counts = np.pad(counts, (0, max(0, num_classes - len(counts))))
-        if empty := [str(names[i]) for i in range(expected) if counts[i] == 0]:
-            raise InputError(
-                f'training data: {len(empty)} of {expected} classes have no image: {empty[:5]}; add images, or leave '
-                'the class out and number the rest from 0 without gaps'
-            )
-        if unused := int((counts == 0).sum()):
-            runner.logger.warning(f'{unused} of the {num_classes} classes of the head have no training image')
+        if hasattr(dataset, 'get_gt_labels'):
+            model = unwrapped(runner.model)
+            num_classes = getattr(model, 'architecture', model).head.num_classes  # of a supernet, or of a network alone
+            if unused := check_labels(dataset, dataset.get_gt_labels(), num_classes):
+                runner.logger.warning(f'{unused} of the {num_classes} classes of the head have no training image')
 
 
 @HOOKS.register_module()

@@ -19,6 +19,7 @@ from torch import nn
 
 from mmrazor_bignas.engine.cfg_options import CfgOptions
 from mmrazor_bignas.engine.checkpoints import read_local_files
+from mmrazor_bignas.engine.class_folders import NUM_CLASSES, fit_class_folders
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
 from mmrazor_bignas.engine.hooks import LossHook
 from mmrazor_bignas.engine.storage import full_disk_named, probe
@@ -174,11 +175,12 @@ def add_tensorboard(cfg: Config) -> None:
 def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: str | None = None) -> Config:
     """Read a config and override keys.
 
-    Keys that begin with an underscore are pieces for other configs and end here.
+    Keys that begin with an underscore are pieces for other configs and end here. Classes are those of the training
+    images' folders, where these say them (:mod:`~mmrazor_bignas.engine.class_folders`).
 
     Raises:
         InputError: The file is missing, unreadable, no config, or has no ``algorithm``; an override does not fit; a
-            top-level key is unknown, or asks for SyncBN.
+            top-level key is unknown, or asks for SyncBN; there are more or fewer class folders than ``num_classes``.
     """
     if not Path(path).is_file():
         raise InputError(f'{path}: no such config file')
@@ -206,13 +208,16 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         raise InputError(f'{path}: has the key sync_bn: {NO_SYNC_BN}')
     if unknown := sorted(set(cfg) - CONFIG_KEYS):
         raise InputError(f'{path}: nothing reads the key {unknown[0]!r}; known keys: {sorted(CONFIG_KEYS)}')
+    fit_class_folders(cfg, path)
     ours = str(cfg.algorithm.get('type', 'mmrazor_bignas')).startswith('mmrazor_bignas')
     for keys in (('architecture', 'backbone', 'search_space'), ('architecture', 'head', 'num_classes')) if ours else ():
         part = cfg.algorithm
         for key in keys:
             part = part.get(key) if isinstance(part, Mapping) else None
         if part is None:
-            raise InputError(f'{path}: has no key "algorithm.{".".join(keys)}"')
+            key = f'algorithm.{".".join(keys)}'
+            hint = ', and no training images in a folder per class are there to count it' if key == NUM_CLASSES else ''
+            raise InputError(f'{path}: has no key "{key}"{hint}')
     cfg.work_dir = work_dir or cfg.get('work_dir') or str(Path('work_dirs') / Path(path).stem)
     if not isinstance(cfg.work_dir, str):
         raise InputError(f"{path}: work_dir is {cfg.work_dir!r}; expected a folder's name")

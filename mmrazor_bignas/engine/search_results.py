@@ -105,4 +105,5 @@ class SearchResults:
 
     def _write_checkpoint(self, subnet: SubnetSpec, path: Path) -> None:
         static = self.candidates.extract(subnet)
-        save_atomically(subnet_checkpoint(static, self.records[subnet]['metrics']), path)
+        classes = getattr(self.candidates.calibration.dataset, 'metainfo', {}).get('classes')
+        save_atomically(subnet_checkpoint(static, self.records[subnet]['metrics'], classes), path)

@@ -9,7 +9,7 @@ import torch
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Sampler
 
-from mmrazor_bignas.engine.batches import SeededDataset, collate_function
+from mmrazor_bignas.engine.batches import SeededDataset, checked_skip, collate_function
 from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.signals import outlive_signals
 from mmrazor_bignas.errors import InputError
@@ -57,7 +57,8 @@ def build_train_loader(dataloader: dict, seed: int, accumulate: int = 1) -> Data
     """A training data loader from mmengine's kind of config.
 
     Args:
-        dataloader: ``dataset``, ``batch_size``, ``sampler`` and options of torch's DataLoader.
+        dataloader: ``dataset``, ``batch_size``, ``sampler`` and options of torch's DataLoader; ``skip_unreadable`` to
+            draw another image in the place of each that cannot be read.
         seed: Seed of order and augmentation.
         accumulate: Batches per optimizer step.
 
@@ -74,11 +75,12 @@ def build_train_loader(dataloader: dict, seed: int, accumulate: int = 1) -> Data
         raise InputError(f'train_dataloader: batch_size is {batch_size!r}; expected an integer of 1 or more')
     dataloader = {'pin_memory': torch.cuda.is_available(), **dataloader}
     batching = {'drop_last': dataloader.pop('drop_last', False), 'multiple': accumulate}
+    unreadable = 'replace' if checked_skip(dataloader.pop('skip_unreadable', False)) else 'error'
     dataset = build_dataset(dataloader['dataset'])
     loader = Runner.build_dataloader(
         {
             **dataloader,
-            'dataset': SeededDataset(dataset, seed),
+            'dataset': SeededDataset(dataset, seed, unreadable),
             'batch_sampler': {'type': EpochBatchSampler, **batching},
             'collate_fn': collate_function(dataloader.get('collate_fn', {'type': 'pseudo_collate'})),
             'worker_init_fn': {'type': outlive_signals},

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
 
 import torch
 import torch.distributed as dist
@@ -10,12 +11,17 @@ from mmengine.dist import get_dist_info
 from mmengine.runner import EpochBasedTrainLoop, Runner
 from torch import nn
 
+from mmrazor_bignas.engine.batches import take_unreadable
 from mmrazor_bignas.engine.checkpoint_hook import CheckpointHook
 from mmrazor_bignas.engine.randomness import seed_generators
 from mmrazor_bignas.engine.signals import Stopped, raised_signals, recorded_signals
+from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.engine.train_batches import build_train_loader
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.engine.unreadable import SHOWN, Unreadable, gather_unreadable, list_first
+from mmrazor_bignas.errors import InputError, StorageError
 from mmrazor_bignas.registry import LOOPS
+
+UNREADABLE_FILE = 'unreadable_images.txt'
 
 
 @LOOPS.register_module()
@@ -24,7 +30,8 @@ class TrainLoop(EpochBasedTrainLoop):
 
     Order and augmentation of the images are functions of (seed, epoch), dropout and drop path of (seed, step, rank): a
     checkpoint needs no random states, and a resumed training repeats an undisturbed one bit for bit where its
-    operations are deterministic. On SIGTERM or SIGUSR1 all ranks agree on a step, save, and leave.
+    operations are deterministic. With ``skip_unreadable`` each epoch ends with a line on the images that could not be
+    read. On SIGTERM or SIGUSR1 all ranks agree on a step, save, and leave.
 
     Args:
         runner: The Runner.
@@ -49,6 +56,7 @@ class TrainLoop(EpochBasedTrainLoop):
         if len(savers) != 1:
             raise InputError('default_hooks.checkpoint: training needs type mmrazor_bignas.CheckpointHook')
         self._saver = savers[0]
+        self._unreadable: dict[str, Unreadable] = {}  # of the epoch
 
     def run(self) -> nn.Module:
         """Train until the last epoch.
@@ -74,11 +82,14 @@ class TrainLoop(EpochBasedTrainLoop):
         position = self._position()
         self.dataloader.batch_sampler.begin(self._epoch, position)
         for idx, batch in enumerate(self.dataloader, position):
+            self._unreadable |= take_unreadable(batch)
             self.run_iter(idx, batch)
+        if self.dataloader.dataset.unreadable != 'error':
+            self._report_unreadable(position)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 
-    def run_iter(self, idx: int, data_batch: Sequence[dict]) -> None:
+    def run_iter(self, idx: int, data_batch: dict) -> None:
         """One batch; afterwards, leave if a rank was asked to."""
         seed_generators(self.runner.seed, 'step', self._iter, get_dist_info()[0])
         self._agree.begin()
@@ -86,6 +97,27 @@ class TrainLoop(EpochBasedTrainLoop):
         signum = self._agree.end()
         if signum and self._iter % self.accumulate == 0:
             raise Stopped(signum, self._saver.save_now(self.runner))
+
+    def _report_unreadable(self, position: int) -> None:
+        """Say which images of the epoch, from that batch on, could not be read by any rank."""
+        rank, world_size = get_dist_info()
+        found = gather_unreadable(self._unreadable, world_size > 1)
+        self._unreadable = {}
+        if rank == 0:
+            path = Path(self.runner.work_dir) / UNREADABLE_FILE
+            all_in = ''
+            if len(found) > SHOWN:
+                lines = ''.join(f'{one}\n' for one in found.values()).encode(errors='surrogateescape')
+                with suppress(StorageError):  # a training does not fail for its list
+                    write_atomically(path, lambda file: file.write(lines))
+                    all_in = f'; all are in {path}'
+            since = f', from its batch {position + 1} on' if position else ''
+            instead = ', others were drawn in their place' if found else ''
+            say = self.runner.logger.warning if found else self.runner.logger.info
+            say(
+                f'epoch {self._epoch + 1}{since}: {len(found):,} images could not be read{instead}{all_in}'
+                f'{list_first(found.values())}'
+            )
 
     def _position(self) -> int:
         """Batches of the epoch that are done."""

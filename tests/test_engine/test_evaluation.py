@@ -101,7 +101,7 @@ def test_a_failed_measurement_leaves_nothing_to_the_next(parts, tiny_space):
     expected = measure(static, batches, Evaluator([Accuracy()]))
 
     class Broken(list):
-        dataset, world_size = batches.dataset, 1
+        dataset, world_size, skip_unreadable = batches.dataset, 1, False
 
         def __iter__(self):
             yield next(iter(batches))
@@ -133,7 +133,7 @@ class Seen(BaseMetric):
 class Some(list):
     """Batches that are given."""
 
-    dataset, world_size = None, 1
+    dataset, world_size, skip_unreadable = None, 1, False
 
 
 def plainly(static, batches, evaluator) -> dict[str, float]:

@@ -16,6 +16,7 @@ from mmrazor_bignas.engine.datasets import build_dataset, describe
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.plots import load_pyplot, save_figure
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
+from mmrazor_bignas.engine.unreadable import Unreadable, load_image
 from mmrazor_bignas.errors import InputError
 
 EPOCHS = 8
@@ -34,15 +35,12 @@ def build_parser() -> argparse.ArgumentParser:
 
 def image_before(dataset: Dataset, index: int) -> np.ndarray:
     """An image as loaded, (height, width, 3) in BGR."""
-    results = dataset.get_data_info(index)
-    steps = getattr(getattr(dataset, 'pipeline', None), 'transforms', [])
-    for step in steps:
-        if 'img' in results:
-            break
-        results = step(results)
-    if 'img' not in results:
+    image = load_image(dataset, index)
+    if isinstance(image, Unreadable):
+        raise InputError(str(image))
+    if image is None:
         raise InputError(f'data set {type(dataset).__name__}: loads no image; expected one whose own pipeline does')
-    return results['img']
+    return image
 
 
 def image_after(dataset: SeededDataset, epoch: int, index: int) -> np.ndarray:
