@@ -214,9 +214,13 @@ class FixedBatches:
                 f'none of {len(self.dataset):,} images can be read, the first is {next(iter(found.values()))}'
             )
         if found and not self._reported:
-            what = 'others were drawn in their place' if self._instead == 'replace' else 'the result leaves them out'
+            what, instead = {
+                'replace': ('calibration', 'others were drawn in their place'),
+                'leave out': ('evaluation', 'the result leaves them out'),
+            }[self._instead]
+            of_all = f'{len(found):,} images of {len(self.dataset):,} cannot be read'
             print_log(
-                f'{len(found):,} images of {len(self.dataset):,} cannot be read, {what}{list_first(found.values())}',
+                f'{what}: {of_all}, {instead}{list_first(found.values())}',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -75,7 +75,7 @@ def test_colours_are_as_in_the_file(tmp_path, inverted, share):
     assert cv2.imwrite(str(tmp_path / 'images/a/0.png'), blue)
     steps = f"dict(type='mmrazor_bignas.AutoAugment', policies=[[('Invert', {inverted}, 0)]])"
     steps = f"dict(type='LoadImageFromFile'), {steps}, dict(type='PackClsInputs')"
-    dataset = f"type='CustomDataset', data_prefix={str(tmp_path / 'images')!r}, pipeline=[{steps}]"
+    dataset = f"type='CustomDataset', classes=['a'], data_prefix={str(tmp_path / 'images')!r}, pipeline=[{steps}]"
     draw(config_of(tmp_path, dataset), '--out', tmp_path / 'sheet.png')
     sheet = cv2.imread(str(tmp_path / 'sheet.png')).reshape(-1, 3)
     counts = {name: (sheet == colour).all(axis=1).sum() for name, colour in COLOURS.items()}
