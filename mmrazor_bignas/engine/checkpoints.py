@@ -13,6 +13,7 @@ from pathlib import Path
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
 from torch import Tensor, nn
+from torch.utils.data import Dataset
 
 import mmrazor_bignas
 from mmrazor_bignas.engine.batches import FixedBatches
@@ -208,6 +209,29 @@ def load_subnet(
     check_state(static, state, source)
     static.load_state_dict(state)
     return 'subnet'
+
+
+def check_classes(checkpoint: Mapping, dataset: Dataset, source: str) -> str | None:
+    """Compare the names of the classes that a network learnt with those of a data set; a warning where some differ.
+
+    Args:
+        checkpoint: See :func:`read_checkpoint`; one that names no classes fits all.
+        dataset: What the network is evaluated on.
+        source: The file's name, for messages.
+
+    Raises:
+        InputError: They are the same names in another order, so that every label means another class.
+    """
+    learnt = list((checkpoint['meta'].get('dataset_meta') or {}).get('classes') or ())
+    found = list(getattr(dataset, 'metainfo', {}).get('classes') or ())
+    if not learnt or not found or learnt == found:
+        return None
+    number = next((i for i, pair in enumerate(zip(learnt, found, strict=False)) if pair[0] != pair[1]), len(learnt))
+    words = [repr(names[number]) if number < len(names) else 'none' for names in (learnt, found)]
+    differ = f'{source}: class {number} is {words[0]}, in the data set it is {words[1]}'
+    if sorted(learnt) == sorted(found):
+        raise InputError(f'{differ}; expected the same order as in the training')
+    return f'{differ}; accuracies are of no use unless both mean the same'
 
 
 def subnet_checkpoint(

@@ -39,9 +39,9 @@ def fit_class_folders(cfg: Config, path: str) -> None:
     is_open = isinstance(head, Mapping) and head.get('num_classes') is None
     try:
         names = class_names(folders)
-    except InputError:
+    except InputError as error:
         if is_open:
-            raise
+            raise InputError(f'{path}: {NUM_CLASSES} is not set, and there is nothing to count: {error}') from error
         return  # the data set will say so, if it is used
     if not names:
         return

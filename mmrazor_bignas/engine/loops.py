@@ -14,7 +14,7 @@ from mmengine.logging import print_log
 from mmengine.runner import BaseLoop, CheckpointLoader, Runner
 
 from mmrazor_bignas.engine.batches import FixedBatches
-from mmrazor_bignas.engine.checkpoints import load_subnet
+from mmrazor_bignas.engine.checkpoints import check_classes, load_subnet
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.evaluation import extract_calibrated, measure
 from mmrazor_bignas.errors import InputError
@@ -161,6 +161,8 @@ class SubnetTestLoop(BaseLoop):
         if getattr(static, 'subnet', None) is None:
             raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
         checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu', logger=None)
+        if note := check_classes(checkpoint, self.dataloader.dataset, self.checkpoint):
+            self.runner.logger.warning(note)
         self.found = load_subnet(static, checkpoint, self.checkpoint, self._calibration, self.amp)
         self.runner.logger.info(
             f'{self.checkpoint}: found '

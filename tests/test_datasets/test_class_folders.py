@@ -1,6 +1,7 @@
 """A folder per class: the training images' folders say what the classes are."""
 
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -9,6 +10,7 @@ from image_folders import LOAD, config_of, make_folders
 from killed_runs import train_here
 from mmengine.registry import init_default_scope
 
+from mmrazor_bignas.engine.checkpoints import check_classes
 from mmrazor_bignas.engine.class_folders import IMAGENET_CLASSES
 from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.runner import load_config
@@ -86,7 +88,9 @@ def test_another_number_of_classes_is_refused(data, number):
 
 
 def test_open_classes_without_folders_are_refused(tmp_path):
-    with pytest.raises(InputError, match=f'{tmp_path}/data/train: No such file or directory; expected a folder that'):
+    with pytest.raises(
+        InputError, match=f'num_classes is not set, .*: {tmp_path}/data/train: No such file'
+    ):
         load_config(str(config_of(tmp_path / 'data')))
     (tmp_path / 'data/train').mkdir(parents=True)
     with pytest.raises(InputError, match=f'{tmp_path}/data/train: has no folders; expected one per class'):
@@ -134,3 +138,21 @@ def test_checkpoints_and_exported_subnets_keep_the_names(data, tmp_path, monkeyp
     meta = torch.load(tmp_path / 'min.pth', weights_only=True)['meta']
     assert meta['dataset_meta'] == {'classes': list(CLASSES)}
     assert meta['num_classes'] == 3
+
+
+@pytest.mark.parametrize('names', [None, CLASSES])
+def test_a_checkpoint_that_fits_the_data_set(names):
+    meta = {'dataset_meta': {'classes': names}} if names else {}
+    assert check_classes({'meta': meta}, SimpleNamespace(metainfo={'classes': CLASSES}), 'x.pth') is None
+    assert check_classes({'meta': meta}, SimpleNamespace(metainfo={}), 'x.pth') is None
+
+
+def test_a_checkpoint_of_other_classes():
+    dataset = SimpleNamespace(metainfo={'classes': CLASSES})
+    note = check_classes({'meta': {'dataset_meta': {'classes': ['cat', 'cow', 'eel']}}}, dataset, 'x.pth')
+    assert note.startswith("x.pth: class 1 is 'cow', in the data set it is 'dog'; accuracies are of no use")
+    note = check_classes({'meta': {'dataset_meta': {'classes': ['cat', 'dog']}}}, dataset, 'x.pth')
+    assert note.startswith("x.pth: class 2 is none, in the data set it is 'eel'")
+    message = "x.pth: class 0 is 'dog', in the data set it is 'cat'; expected the same order as in the training"
+    with pytest.raises(InputError, match=message):
+        check_classes({'meta': {'dataset_meta': {'classes': ['dog', 'cat', 'eel']}}}, dataset, 'x.pth')

@@ -3,13 +3,16 @@
 import contextlib
 import io
 import json
+import re
 import shutil
 import sys
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
 from conftest import ROOT
+from image_folders import truncate
 from tiny_imagenet import CLASSES, SEARCH, SEARCH_OPTIONS, SUBNET, SUPERNET, TEST_OPTIONS, TRAIN_OPTIONS, error_of, run
 
 from mmrazor_bignas.engine.runner import load_config
@@ -57,8 +60,6 @@ def test_configs(tool, tmp_path, content, message):
     path = tmp_path / 'this.py'
     if content is not None:
         path.write_text(content)
-    import re
-
     assert re.search(message, tool('train', path, '--work-dir', tmp_path))
 
 
@@ -240,13 +241,18 @@ def test_a_missing_data_folder(tool, tmp_path, monkeypatch):
     assert 'ImageNet' in error
 
 
-def test_a_missing_image(tool, tmp_path, imagenet, monkeypatch):
+@pytest.mark.parametrize(
+    ('spoil', 'workers', 'reason'),
+    [(Path.unlink, 0, 'no such file'), (truncate, 1, 'cannot be decoded as an image: no image, or cut off')],
+)
+def test_an_image_that_cannot_be_read(tool, tmp_path, imagenet, monkeypatch, spoil, workers, reason):
     root = data_set(tmp_path / 'x')
     for image in (root / 'data/imagenet/train').rglob('*.JPEG'):
-        image.unlink()
+        spoil(image)
     monkeypatch.chdir(root)
-    error = tool('train', SUPERNET, tmp_path / 'w', '--no-validate', '--cfg-options', *TRAIN_OPTIONS)
-    assert '.JPEG' in error
+    options = [*TRAIN_OPTIONS, f'train_dataloader.num_workers={workers}']
+    error = tool('train', SUPERNET, tmp_path / 'w', '--no-validate', '--cfg-options', *options)
+    assert re.fullmatch(rf'train: error: data/imagenet/train/n\d+/\d\.JPEG: {reason}', error.replace('.py', ''))
 
 
 # Searches
