@@ -9,7 +9,7 @@ from pathlib import Path
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 
-from mmrazor_bignas.engine.dataset_check import check_part, find_duplicates
+from mmrazor_bignas.engine.dataset_check import check_part, equality, find_duplicates
 from mmrazor_bignas.engine.datasets import build_dataset, describe
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
@@ -60,13 +60,13 @@ def main(args: argparse.Namespace) -> None:
         parts.append(part)
         print(f'{name}: {describe(found[name])}: {part}', flush=True)
         everything += part.problems
-    for words, lines in zip(
+    for words, groups in zip(
         ('the same pixels twice in a part', 'the same pixels in several parts, which a score does not survive'),
         find_duplicates(parts),
         strict=True,
     ):
-        print(f'{words}: {len(lines):,}{list_first(lines)}')
-        everything += lines
+        print(f'{words}: {len(groups):,}{list_first(map(equality, groups))}')
+        everything += [equality(group, len(group)) for group in groups]
     if args.out:
         write_atomically(Path(args.out), lambda file: file.write('\n'.join([*everything, '']).encode(errors='replace')))
         print(f'{args.out}: {len(everything):,} lines')

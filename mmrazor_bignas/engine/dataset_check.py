@@ -22,6 +22,7 @@ from mmrazor_bignas.errors import InputError
 BATCH = 16
 SCAN_OF_JPEG, END_OF_JPEG = b'\xff\xda', b'\xff\xd9'
 SHOWN_CLASSES = 5
+SHOWN_EQUAL = 4
 
 
 @dataclass
@@ -125,8 +126,8 @@ def check_part(name: str, dataset: Dataset, num_classes: int, workers: int = 0) 
     return part
 
 
-def find_duplicates(parts: Sequence[Part]) -> tuple[list[str], list[str]]:
-    """Sound images of equal pixels, a line for all that are equal: of one part, and of several parts."""
+def find_duplicates(parts: Sequence[Part]) -> tuple[list[list[str]], list[list[str]]]:
+    """Groups of sound images of equal pixels, each with its part and class: of one part, and of several parts."""
     groups = defaultdict(list)
     for part in parts:
         for look in part.sound:
@@ -135,9 +136,15 @@ def find_duplicates(parts: Sequence[Part]) -> tuple[list[str], list[str]]:
     for group in groups.values():
         if len(group) > 1:
             several = len({part for part, _ in group}) > 1
-            line = ' = '.join(f'{part} {look.name} (class {look.label})' for part, look in group)
-            (across if several else within).append(line)
+            names = [f'{part} {look.name} (class {look.label})' for part, look in group]
+            (across if several else within).append(names)
     return within, across
+
+
+def equality(names: Sequence[str], most: int = SHOWN_EQUAL) -> str:
+    """A line of a group of equal images, with the first few of them."""
+    more = f' and {len(names) - most:,} more' if len(names) > most else ''
+    return ' = '.join(names[:most]) + more
 
 
 def _describe(sound: Sequence[Look], counts: np.ndarray, names: Sequence) -> Iterator[str]:

@@ -72,7 +72,7 @@ def innermost(dataset: Dataset, index: int) -> tuple[Dataset, int]:
 def gather_unreadable(found: Mapping[str, Unreadable], several_ranks: bool) -> dict[str, Unreadable]:
     """What this rank found or, where all ranks call it, what all of them found; by path."""
     shares = all_gather_object(dict(found)) if several_ranks else [found]
-    return {path: one for share in shares for path, one in sorted(share.items())}
+    return dict(sorted(item for share in shares for item in share.items()))
 
 
 def list_first(found: Iterable[object]) -> str:

@@ -88,9 +88,7 @@ def test_another_number_of_classes_is_refused(data, number):
 
 
 def test_open_classes_without_folders_are_refused(tmp_path):
-    with pytest.raises(
-        InputError, match=f'num_classes is not set, .*: {tmp_path}/data/train: No such file'
-    ):
+    with pytest.raises(InputError, match=f'num_classes is not set, .*: {tmp_path}/data/train: No such file'):
         load_config(str(config_of(tmp_path / 'data')))
     (tmp_path / 'data/train').mkdir(parents=True)
     with pytest.raises(InputError, match=f'{tmp_path}/data/train: has no folders; expected one per class'):

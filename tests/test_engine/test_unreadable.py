@@ -97,7 +97,7 @@ def test_a_fault_of_a_later_step_stays_what_it_is(paths, cfg):
 @pytest.mark.parametrize('number', [errno.EIO, errno.ESTALE, errno.EMFILE])
 def test_a_fault_of_the_system_is_no_images(paths, cfg, number):
     dataset = SeededDataset(build_dataset({**cfg, 'pipeline': [{'type': 'Fails', 'number': number}]}), 0, 'replace')
-    with pytest.raises(InputError, match=os.strerror(number)):
+    with pytest.raises(InputError, match=f'^{paths[0]}: {os.strerror(number)}$'):
         dataset[0]
 
 
@@ -208,8 +208,8 @@ def test_the_result_says_how_many_it_leaves_out(paths, cfg, tiny_algorithm, monk
 
 def test_what_other_ranks_found_counts_once(monkeypatch):
     mine, theirs = ({path: Unreadable(path, 'is empty') for path in names} for names in ('ab', 'bc'))
-    monkeypatch.setattr(unreadable, 'all_gather_object', lambda one: [one, theirs])
-    assert sorted(unreadable.gather_unreadable(mine, several_ranks=True)) == ['a', 'b', 'c']
+    monkeypatch.setattr(unreadable, 'all_gather_object', lambda one: [theirs, one])
+    assert list(unreadable.gather_unreadable(mine, several_ranks=True)) == ['a', 'b', 'c']
     assert sorted(unreadable.gather_unreadable(mine, several_ranks=False)) == ['a', 'b']
 
 

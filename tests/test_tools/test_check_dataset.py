@@ -97,6 +97,17 @@ def test_the_same_picture_twice(check, data):
     assert f'train {data}/train/a/03.jpeg (class 0) = val {data}/val/b/01.jpeg (class 1)' in across
 
 
+def test_a_picture_that_is_everywhere(check, data, tmp_path):
+    for path in (data / 'train/a').iterdir():
+        for name in ('1', '2'):
+            (data / f'train/b/{path.stem}{name}.jpeg').write_bytes((data / 'train/a/00.jpeg').read_bytes())
+    out, _ = check('--out', tmp_path / 'all.txt')
+    assert 'twice in a part: 1\n' in out
+    assert 'and 5 more' in out
+    (line,) = (tmp_path / 'all.txt').read_text().splitlines()
+    assert line.count(' = ') == 8
+
+
 def test_labels_and_empty_classes(check, data):
     (data / 'val/b/00.jpeg').unlink()
     (data / 'val/b/01.jpeg').unlink()
