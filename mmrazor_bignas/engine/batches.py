@@ -66,7 +66,7 @@ class SeededDataset(Dataset):
         index = key[-1]
         seed_cpu(self.seed, *key)
         failed = []
-        for draw in range(MOST_DRAWS):
+        for _ in range(MOST_DRAWS):
             try:
                 return [self.dataset[index], *failed]
             except Exception as error:  # of the decoder, it can be anything
@@ -78,8 +78,7 @@ class SeededDataset(Dataset):
                 failed.append(problem)
             if self.unreadable == 'leave out':
                 return failed
-            seed_cpu(self.seed, *key, 'instead', draw)
-            index = random.randrange(len(self.dataset))
+            index = random.randrange(len(self.dataset))  # of the same seed
         raise InputError(f'{MOST_DRAWS} images in a row cannot be read, the last is {failed[-1]}')
 
     def __len__(self) -> int:

@@ -10,6 +10,7 @@ from image_folders import BROKEN, LOAD, config_of, encoded, make_folders, pictur
 from killed_runs import train_here
 from mmcls.evaluation import Accuracy
 from mmengine.evaluator import Evaluator
+from mmengine.hooks import Hook
 from mmengine.registry import TRANSFORMS, init_default_scope
 from PIL import Image
 
@@ -220,11 +221,16 @@ def test_a_training_says_at_the_end_of_an_epoch_what_it_could_not_read(tmp_path)
         truncate(path)
     options = {'train_cfg.max_epochs': 2, 'train_dataloader.skip_unreadable': True}
     config = config_of(tmp_path / 'data')
-    runner = train_here(config, tmp_path / 'out', validate=False, **options)
+
+    class Mends(Hook):
+        def after_train_epoch(self, runner):
+            paths[0].write_bytes(encoded(picture(0)))
+
+    runner = train_here(config, tmp_path / 'out', [Mends()], validate=False, **options)
     (log,) = (tmp_path / 'out').rglob('*.log')
-    for epoch in (1, 2):
-        line = f'epoch {epoch}: 11 images could not be read, others were drawn in their place; all are in '
-        assert log.read_text().count(line) == 1
+    said = 'images could not be read, others were drawn in their place'
+    assert log.read_text().count(f'epoch 1: 11 {said}; all are in ') == 1
+    assert log.read_text().count(f'epoch 2: 10 {said}\n') == 1
     listed = (tmp_path / 'out/unreadable_images.txt').read_text().splitlines()
     assert [line.partition(': ')[0] for line in listed] == list(map(str, paths[: SHOWN + 1]))
     assert 'and 1 more' in log.read_text()
