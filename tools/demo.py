@@ -9,10 +9,14 @@ import argparse
 import json
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
+
+from mmrazor_bignas.engine.writer_lock import NAME, one_writer
+from mmrazor_bignas.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[1]
 CONFIGS = ROOT / 'configs/demo'
@@ -28,8 +32,13 @@ def main() -> None:
             sys.exit(
                 f'demo.py: error: --work-dir {work} exists and is not of an earlier demo; remove it or choose another'
             )
-        shutil.rmtree(work)
+        try:
+            remove_content(work)
+        except InputError as error:
+            sys.exit(f'demo.py: error: {error}')
 
+    # Ctrl-C is for the tools, each of which leaves in its own way; a handler, unlike SIG_IGN, is not inherited.
+    signal.signal(signal.SIGINT, lambda *_: None)
     tool('train.py', CONFIGS / 'digits_supernet.py', '--work-dir', work)
     supernet = Path((work / 'last_checkpoint').read_text().strip())
     tool('train.py', CONFIGS / 'digits_search.py', '--checkpoint', supernet, '--work-dir', work)
@@ -54,12 +63,22 @@ def main() -> None:
         sys.exit('demo.py: error: the exported file does not score what its subnet scores')
 
 
+def remove_content(folder: Path) -> None:
+    """Of an earlier demo, unless it still runs."""
+    with one_writer(folder):
+        for path in folder.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            elif path.name != NAME:
+                path.unlink()
+
+
 def tool(name: str, *words: str | Path) -> None:
     """Run a tool and stop where it fails."""
     command = [sys.executable, str(ROOT / 'tools' / name), *map(str, words)]
     print(f'\n$ python tools/{name} {shlex.join(command[2:])}', flush=True)
     if code := subprocess.run(command).returncode:
-        sys.exit(code)
+        sys.exit(code if code > 0 else 128 - code)  # a signal, as a shell counts it
 
 
 def test(work: Path, checkpoint: Path, subnet: str | Path) -> dict:

@@ -11,6 +11,7 @@ from mmrazor_bignas.engine.distributed import on_first_rank
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.resume import find_resume_point, resume_from
 from mmrazor_bignas.engine.runner import add_common_arguments, add_tensorboard, build_runner, load_config
+from mmrazor_bignas.engine.writer_lock import one_writer
 from mmrazor_bignas.errors import InputError
 
 
@@ -60,17 +61,19 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         add_tensorboard(cfg)
     if args.checkpoint:
         cfg.load_from = args.checkpoint
-    notes = []
-    if args.resume == 'auto':
-        # A job that starts and restarts with the same words has --checkpoint and --resume: the work dir's own is newer.
-        point, notes = on_first_rank(lambda: find_resume_point(cfg.work_dir))
-        args.resume = str(point) if point else None
-    if args.resume:
-        resume_from(cfg, args.resume, args.allow_pickle)
-    runner = build_runner(cfg, args.launcher)
-    for note in notes:
-        runner.logger.warning(note)
-    runner.train()
+    with one_writer(cfg.work_dir) as lock:
+        notes = lock.notes
+        if args.resume == 'auto':
+            # A job that starts and restarts with the same words has --checkpoint and --resume: the work dir's own is
+            # newer.
+            point, problems = on_first_rank(lambda: find_resume_point(cfg.work_dir))
+            args.resume, notes = str(point) if point else None, notes + problems
+        if args.resume:
+            resume_from(cfg, args.resume, args.allow_pickle)
+        runner = build_runner(cfg, args.launcher)
+        for note in notes:
+            runner.logger.warning(note)
+        runner.train()
 
 
 def search(cfg: Config, args: argparse.Namespace) -> None:
@@ -85,7 +88,11 @@ def search(cfg: Config, args: argparse.Namespace) -> None:
     cfg.val_cfg.resume = args.resume is not None
     if args.amp:
         cfg.val_cfg.amp = True
-    build_runner(cfg, args.launcher).val()
+    with one_writer(cfg.work_dir) as lock:
+        runner = build_runner(cfg, args.launcher)
+        for note in lock.notes:
+            runner.logger.warning(note)
+        runner.val()
 
 
 if __name__ == '__main__':

@@ -6,7 +6,6 @@ import argparse
 import atexit
 import os
 import re
-import signal
 import sys
 import time
 import traceback
@@ -18,13 +17,14 @@ import torch.distributed as dist
 from mmrazor_bignas.engine.allocator import keep_freed_memory
 from mmrazor_bignas.engine.distributed import RANKS, first_to_fail, lost_contact, start_processes, stop_processes
 from mmrazor_bignas.engine.precision import products_as_convolutions
-from mmrazor_bignas.engine.signals import Stopped, raised_signals
+from mmrazor_bignas.engine.signals import Stopped, plain_interrupts, raised_signals
 from mmrazor_bignas.errors import InputError, UserError
 
 _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker')
 PATIENCE_SECONDS = 5.0  # in which srun --kill-on-bad-exit=1 or torchrun ends this process
 
 
+@plain_interrupts()
 def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse, join the other processes and run.
 
@@ -53,8 +53,6 @@ def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.Argume
             leave(0)
     except Stopped as stop:
         leave(128 + stop.signum, f'{parser.prog}: {stop}' if speaks else None)
-    except KeyboardInterrupt:
-        leave(128 + signal.SIGINT, f'{parser.prog}: interrupted' if speaks else None)
     except Exception as error:
         message = message_of(error)
         if message is not None:

@@ -1,4 +1,4 @@
-"""What a cluster says before it takes a node: SIGTERM, or SIGUSR1, and a grace time before SIGKILL."""
+"""What asks a process to leave: a cluster before it takes a node, by SIGTERM or SIGUSR1, or a user, by Ctrl-C."""
 
 from __future__ import annotations
 
@@ -8,9 +8,12 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
-STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+from mmengine.dist import is_main_process
+
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT)
+INTERRUPTED = b'\ninterrupted; saving at the next step, then leaving; press Ctrl-C again to leave at once\n'
 
 
 def _end_workers() -> None:
@@ -56,10 +59,30 @@ def recorded_signals() -> Iterator[list[int]]:
         Stopped: At the end, for a signal that nobody took out of the list.
     """
     received: list[int] = []
-    with _handler(lambda signum, _frame: received.append(signum)):
+
+    def record(signum: int, _frame: object) -> None:
+        received.append(signum)
+        if signum == signal.SIGINT and is_main_process():
+            with suppress(OSError):
+                os.write(2, INTERRUPTED)  # print may be what was interrupted
+
+    with _handler(record):
         yield received
     if received:
         raise Stopped(received[0])
+
+
+@contextmanager
+def plain_interrupts() -> Iterator[None]:
+    """Inside, but for where it is handled, Ctrl-C ends the process at once, with no traceback."""
+    python = signal.getsignal(signal.SIGINT) == signal.default_int_handler
+    if python:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+    try:
+        yield
+    finally:
+        if python:
+            signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @contextmanager
@@ -70,10 +93,15 @@ def _handler(handle: Callable[[int, object], object]) -> Iterator[None]:
     owner = os.getpid()
 
     def handle_here(signum: int, frame: object) -> None:
-        if os.getpid() == owner:  # a worker that is just being forked has this handler, too
-            handle(signum, frame)
+        if os.getpid() != owner:  # a worker that is just being forked has this handler, too
+            return
+        if signum == signal.SIGINT:
+            signal.signal(signum, signal.SIG_DFL)  # a second one ends the process, whatever it is waiting for
+        handle(signum, frame)
 
-    previous = {signum: signal.signal(signum, handle_here) for signum in STOP_SIGNALS}
+    # A shell lets what a script runs in the background ignore the terminal's Ctrl-C.
+    heard = [s for s in STOP_SIGNALS if s != signal.SIGINT or signal.getsignal(s) != signal.SIG_IGN]
+    previous = {signum: signal.signal(signum, handle_here) for signum in heard}
     try:
         yield
     finally:
@@ -82,7 +110,7 @@ def _handler(handle: Callable[[int, object], object]) -> Iterator[None]:
 
 
 def outlive_signals(worker_id: int) -> None:
-    """For DataLoader's ``worker_init_fn``: a cluster signals workers too, and the parent needs them until it leaves.
+    """For DataLoader's ``worker_init_fn``: workers are signalled, too, and the parent needs them until it leaves.
 
     torch's workers notice by themselves when their parent is gone.
     """

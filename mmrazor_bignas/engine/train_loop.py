@@ -31,7 +31,8 @@ class TrainLoop(EpochBasedTrainLoop):
     Order and augmentation of the images are functions of (seed, epoch), dropout and drop path of (seed, step, rank): a
     checkpoint needs no random states, and a resumed training repeats an undisturbed one bit for bit where its
     operations are deterministic. With ``skip_unreadable`` each epoch ends with a line on the images that could not be
-    read. On SIGTERM or SIGUSR1 all ranks agree on a step, save, and leave.
+    read. On SIGTERM, SIGUSR1 or Ctrl-C all ranks agree on a step, save, and leave; a second Ctrl-C does not wait for
+    that.
 
     Args:
         runner: The Runner.

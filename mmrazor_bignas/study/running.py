@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import shlex
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import contextmanager
 from datetime import datetime, timezone
 from functools import partial
 from pathlib import Path
@@ -21,6 +19,7 @@ from typing import BinaryIO
 from mmrazor_bignas.engine.cfg_options import write_value
 from mmrazor_bignas.engine.learning_curve import read_training_log
 from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.engine.writer_lock import one_writer
 from mmrazor_bignas.errors import InputError, UserError
 from mmrazor_bignas.reading import parse_json
 from mmrazor_bignas.search_space import SubnetSpec
@@ -76,12 +75,16 @@ class StudyRunner:
             until: No run is begun after this time (as of ``time.monotonic``); those that are on are finished.
 
         Raises:
-            InputError: A run is unknown or needs another one first, or another process is at this study.
+            InputError: A run is unknown or needs another one first, or another process is at this study, if only a command
+                of one that was killed.
             RunFailed: Commands failed; the runs that do not need them were done.
         """
         failures: list[BaseException] = []
         self._stopped = False
-        with self._alone(), ThreadPoolExecutor(self.jobs) as pool:
+        with one_writer(self.work_dir) as lock, ThreadPoolExecutor(self.jobs) as pool:
+            self._lock_file = lock.descriptor
+            for note in lock.notes:
+                print(note)
             waiting = self.left(only)
             done = self._write_subnets()
             for run in waiting:
@@ -181,7 +184,8 @@ class StudyRunner:
             lasted = (work_dir / LOG).stat().st_mtime - datetime.fromisoformat(starts[-1]['at']).timestamp()
             starts[-1]['seconds'] = round(max(lasted, 0.0), 1)
         if work_dir.exists() and not starts:
-            work_dir.rename(f'{work_dir}.{datetime.now(timezone.utc):%Y%m%d-%H%M%S}')
+            with one_writer(work_dir):  # not from under a training that was started by hand
+                work_dir.rename(f'{work_dir}.{datetime.now(timezone.utc):%Y%m%d-%H%M%S}')
         now = datetime.now(timezone.utc).isoformat(timespec='seconds')
         how = {'side_by_side': self.jobs, 'threads': self.threads, **surroundings(self.root)}
         starts = [*starts, {'at': now, 'seconds': 0.0, **how}]
@@ -222,19 +226,6 @@ class StudyRunner:
         for name, subnet in known.items():
             write_atomically(self._yaml(name), partial(_write, subnet.to_yaml()))
         return set(done)
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        self.work_dir.mkdir(parents=True, exist_ok=True)
-        with open(self.work_dir / 'lock', 'w') as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError as error:
-                raise InputError(
-                    f'{self.work_dir}: another process is at this study, or a command of one that was killed'
-                ) from error
-            self._lock_file = lock.fileno()
-            yield
 
 
 def _write(text: str, file: BinaryIO) -> None:
