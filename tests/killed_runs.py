@@ -111,8 +111,8 @@ def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None)
     return children
 
 
-def arm(place: str, count: str) -> None:
-    """Let this process die of SIGKILL in the middle of writing a file."""
+def arm(place: str, count: str, signum: str = 'SIGKILL') -> None:
+    """Let this process get a signal in the middle of writing a file."""
     from mmrazor_bignas.engine import storage
 
     left = [int(count)]
@@ -121,7 +121,7 @@ def arm(place: str, count: str) -> None:
     def die() -> None:
         left[0] -= 1
         if left[0] == 0:
-            os.kill(os.getpid(), signal.SIGKILL)
+            os.kill(os.getpid(), signal.Signals[signum])
 
     if place == 'write':
 
@@ -194,10 +194,10 @@ def killed_run(words: list[str], folder: Path, ranks: int, last_ranks: int, seed
     return moments
 
 
-def left_by(kind: str, folder: Path) -> object:
+def left_by(kind: str, folder: Path, epochs: int = 3) -> object:
     """What a finished run left, to be compared."""
     if kind == 'train':
-        checkpoint = torch.load(folder / 'epoch_3.pth', weights_only=True)
+        checkpoint = torch.load(folder / f'epoch_{epochs}.pth', weights_only=True)
         scalars = checkpoint['message_hub']['log_scalars']
         losses = {name: value for name, value in scalars.items() if 'time' not in name and 'memory' not in name}
         meta = {name: checkpoint['meta'][name] for name in ('epoch', 'iter', 'seed', 'layout')}

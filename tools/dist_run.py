@@ -29,7 +29,8 @@ def interrupt_again(signum: int, _frame: object) -> None:
 
 
 if __name__ == '__main__':
-    os.environ.setdefault('TORCHELASTIC_SIGNALS_TO_HANDLE', 'SIGTERM,SIGHUP,SIGQUIT,SIGUSR1')
+    for name in ('PET_SIGNALS_TO_HANDLE', 'TORCHELASTIC_SIGNALS_TO_HANDLE'):  # of new torch, and of older ones
+        os.environ.setdefault(name, 'SIGTERM,SIGHUP,SIGQUIT,SIGUSR1')
     if signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
         signal.signal(signal.SIGINT, interrupt)
     try:

@@ -1,9 +1,9 @@
 """A folder has one writer: a lock of the kernel's, which ends with its holder, however that ends.
 
-``flock``, and not ``lockf``: commands that are to hold it with their parent can inherit it, another thread of the same
-process is refused, too, and closing the file elsewhere in the process does not release it. What is only forked, such as a
-data loader's worker, closes it at once, so that it does not outlive a process that was killed. Over NFS the server knows
-the lock: it holds on all nodes, and the server releases that of a node that is lost.
+``flock``, not ``lockf``: commands that are to hold it with their parent inherit it, another thread of the process is
+refused, too, and it does not end where the process opens and closes the file once more. What is only forked, such as a
+data loader's worker, closes it at once, and so does not keep it for a process that was killed. Over NFS the server knows
+the lock: it counts on all nodes, and ends with a node that is lost.
 """
 
 from __future__ import annotations

@@ -75,8 +75,8 @@ class StudyRunner:
             until: No run is begun after this time (as of ``time.monotonic``); those that are on are finished.
 
         Raises:
-            InputError: A run is unknown or needs another one first, or another process is at this study, if only a command
-                of one that was killed.
+            InputError: A run is unknown or needs another one first, or another process is at this study, be it
+                a command of one that was killed.
             RunFailed: Commands failed; the runs that do not need them were done.
         """
         failures: list[BaseException] = []

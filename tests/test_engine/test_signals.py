@@ -9,7 +9,14 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from mmrazor_bignas.engine.signals import STOP_SIGNALS, Stopped, outlive_signals, raised_signals, recorded_signals
+from mmrazor_bignas.engine.signals import (
+    STOP_SIGNALS,
+    Stopped,
+    outlive_signals,
+    plain_interrupts,
+    raised_signals,
+    recorded_signals,
+)
 
 
 def send(signum: int) -> None:
@@ -89,6 +96,66 @@ def test_a_process_that_was_just_forked_ignores_signals(stretch):
             finally:
                 os._exit(code)
         assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+def in_a_fork(run) -> int:
+    """The exit code of a function in a process of its own; of a signal's number, negative."""
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            run()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.parametrize('stretch', [raised_signals, recorded_signals])
+def test_a_second_interrupt_ends_the_process_whatever_it_is_at(stretch):
+    def run():
+        with stretch():
+            try:
+                send(signal.SIGINT)
+                send(signal.SIGINT)
+            finally:
+                send(signal.SIGINT)
+
+    assert in_a_fork(run) == -signal.SIGINT
+
+
+def test_a_recorded_interrupt_is_answered_at_once(capfd):
+    with recorded_signals() as received:
+        send(signal.SIGTERM)
+        assert capfd.readouterr().err == ''
+        send(signal.SIGINT)
+        assert capfd.readouterr().err.strip().endswith('press Ctrl-C again to leave at once')
+        received.clear()
+
+
+@pytest.mark.parametrize('stretch', [raised_signals, recorded_signals, plain_interrupts])
+def test_what_a_script_runs_in_the_background_ignores_the_terminal(stretch):
+    def run():
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        with stretch():
+            send(signal.SIGINT)
+            send(signal.SIGINT)
+        send(signal.SIGINT)
+
+    assert in_a_fork(run) == 0
+
+
+def test_a_plain_interrupt_is_no_traceback():
+    def run():
+        with plain_interrupts():
+            with recorded_signals():
+                pass
+            send(signal.SIGINT)
+
+    assert in_a_fork(run) == -signal.SIGINT
+    before = signal.getsignal(signal.SIGINT)
+    with plain_interrupts():
+        pass
+    assert signal.getsignal(signal.SIGINT) == before
 
 
 def test_other_threads_may_train_too():

@@ -1,6 +1,5 @@
 """Runs with commands that take no time."""
 
-import fcntl
 import json
 import os
 import re
@@ -14,6 +13,7 @@ import pytest
 from test_plan import STUDY
 
 from mmrazor_bignas.engine.learning_curve import TrainingLog
+from mmrazor_bignas.engine.writer_lock import one_writer
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.study import running
@@ -96,6 +96,15 @@ def test_what_was_begun_with_another_config_is_moved_aside(runner):
     assert (aside / LOG).exists()
 
 
+def test_a_training_that_was_started_by_hand_is_not_moved(runner):
+    with (
+        one_writer(runner.work_dir / 'min-seed0'),
+        pytest.raises(RunFailed, match=r'min-seed0: process .* writes here'),
+    ):
+        runner.run(['min-seed0'])
+    assert [path.name for path in runner.work_dir.glob('min-seed0*')] == ['min-seed0']
+
+
 def test_a_run_that_was_killed_lasted_until_its_last_line(runner):
     runner.fails = ('min-seed0',)
     with pytest.raises(RunFailed):
@@ -139,7 +148,7 @@ def test_a_command_keeps_others_away_even_if_its_runner_is_killed(runner):
         time.sleep(0.05)
     killed.kill()
     killed.join()
-    with pytest.raises(InputError, match='another process is at this study, or a command of one that was killed'):
+    with pytest.raises(InputError, match=f'work: process {killed.pid} on .*, or what it started, writes here'):
         runner.run(['min-seed0'])
     os.kill(int(found[1]), signal.SIGKILL)
 
@@ -163,10 +172,8 @@ def test_an_unknown_run_and_a_second_process(runner):
     with pytest.raises(InputError, match="no run 'nothing'"):
         runner.run(['nothing'])
     assert [run.name for run in runner.left(['min-seed1', 'bestup-seed0'])] == ['bestup-seed0', 'min-seed1']
-    with open(runner.work_dir / 'lock', 'w') as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        with pytest.raises(InputError, match='another process is at this study'):
-            runner.run(SOME)
+    with one_writer(runner.work_dir), pytest.raises(InputError, match=r'work: process .* writes here'):
+        runner.run(SOME)
 
 
 def test_the_commands_of_each_kind_of_run(tmp_path):
