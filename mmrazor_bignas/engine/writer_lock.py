@@ -2,7 +2,7 @@
 
 ``flock``, not ``lockf``: commands that are to hold it with their parent inherit it, another thread of the process is
 refused, too, and it does not end where the process opens and closes the file once more. What is only forked, such as a
-data loader's worker, closes it at once, and so does not keep it for a process that was killed. Over NFS the server knows
+data loader's worker, closes it at once, and does not keep it for a process that was killed. Over NFS the server knows
 the lock: it counts on all nodes, and ends with a node that is lost.
 """
 

@@ -13,6 +13,7 @@ import pytest
 from test_plan import STUDY
 
 from mmrazor_bignas.engine.learning_curve import TrainingLog
+from mmrazor_bignas.engine.signals import Stopped, raised_signals
 from mmrazor_bignas.engine.writer_lock import one_writer
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import SubnetSpec
@@ -151,6 +152,42 @@ def test_a_command_keeps_others_away_even_if_its_runner_is_killed(runner):
     with pytest.raises(InputError, match=f'work: process {killed.pid} on .*, or what it started, writes here'):
         runner.run(['min-seed0'])
     os.kill(int(found[1]), signal.SIGKILL)
+
+
+SAVES = """
+import pathlib, signal, sys, time
+received = []
+for signum in (signal.SIGINT, signal.SIGTERM):
+    signal.signal(signum, lambda signum, _: received.append(signum))
+print('ready', flush=True)
+while not received:
+    time.sleep(0.01)
+time.sleep(0.3)
+sys.exit(f'saved after {received.count(signal.SIGINT)} interrupts')
+"""
+
+
+def test_an_interrupt_from_the_terminal_reaches_commands_once_and_they_may_save(runner):
+    runner.commands = lambda run: [['-c', SAVES], ['-c', 'print("went on")']]
+    log = runner.work_dir / 'min-seed0' / LOG
+    if (pid := os.fork()) == 0:
+        code = 1
+        try:
+            os.setpgid(0, 0)
+            with raised_signals():
+                runner.run(['min-seed0'])
+        except Stopped as stop:
+            code = 128 + stop.signum
+        finally:
+            os._exit(code)
+    limit = time.monotonic() + 60
+    while not (log.exists() and log.read_text().endswith('ready\n')):
+        assert time.monotonic() < limit
+        time.sleep(0.05)
+    os.killpg(pid, signal.SIGINT)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 128 + signal.SIGINT
+    assert 'saved after 1 interrupts' in log.read_text()
+    assert 'went on' not in log.read_text()
 
 
 def test_nothing_begins_after_the_time_is_up(runner):
