@@ -12,6 +12,7 @@ from mmengine.dist import is_main_process
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config
+from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 
 
@@ -40,8 +41,7 @@ def main(args: argparse.Namespace) -> None:
     metrics = runner.test()
     if args.out and is_main_process():
         result = {**metrics, 'found': runner.test_loop.found, 'subnet': unwrapped(runner.model).subnet.to_dict()}
-        Path(args.out).parent.mkdir(parents=True, exist_ok=True)
-        Path(args.out).write_text(json.dumps(result) + '\n')
+        write_atomically(args.out, lambda file: file.write(json.dumps(result).encode() + b'\n'))
 
 
 if __name__ == '__main__':
