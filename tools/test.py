@@ -23,7 +23,7 @@ def build_parser() -> argparse.ArgumentParser:
     # The third command has it; the metrics are the config's test_evaluator.
     parser.add_argument('--eval', nargs='+', choices=['accuracy'], default=['accuracy'], help='what to measure')
     parser.add_argument('--amp', action='store_true', help='bfloat16 autocast for the forward passes')
-    parser.add_argument('--out', help='write metrics, FLOPs and params to this JSON file')
+    parser.add_argument('--out', help='write metrics, number of images, FLOPs and params to this JSON file')
     add_common_arguments(parser)
     return parser
 
@@ -40,7 +40,9 @@ def main(args: argparse.Namespace) -> None:
     runner = build_runner(cfg, args.launcher)
     metrics = runner.test()
     if args.out and is_main_process():
-        result = {**metrics, 'found': runner.test_loop.found, 'subnet': unwrapped(runner.model).subnet.to_dict()}
+        images = len(runner.test_loop.dataloader.dataset) - int(metrics.get('unreadable', 0))
+        subnet = unwrapped(runner.model).subnet.to_dict()
+        result = {**metrics, 'images': images, 'found': runner.test_loop.found, 'subnet': subnet}
         write_atomically(args.out, lambda file: file.write(json.dumps(result).encode() + b'\n'))
 
 

@@ -1,4 +1,4 @@
-# python tools/train.py configs/demo/digits_search.py --checkpoint work_dirs/demo/epoch_30.pth --work-dir work_dirs/demo
+# python tools/train.py configs/demo/digits_search.py --checkpoint work_dirs/demo/epoch_80.pth --work-dir work_dirs/demo
 _base_ = [
     '../_base_/nas_backbones/attentive_mobilenet_v3_digits.py',
     '../_base_/datasets/digits.py',
@@ -17,14 +17,14 @@ val_cfg = dict(
     type='mmrazor_bignas.SearchLoop',
     strategy=dict(
         type='mmrazor_bignas.Evolution',
-        population=12,
-        parents=6,
+        population=16,
+        parents=8,
         mutation_probability=0.15,
         crossover_share=0.5,
         seed=0,
     ),
-    generations=6,
-    constraints=dict(flops=(0, 2e6)),
+    generations=8,
+    constraints=dict(flops=(0, 6e5)),
     score='accuracy/top1',
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
     calibrate_sample_num=1024,

@@ -29,4 +29,4 @@ val_cfg = dict(
     calibrate_dataloader=dict(batch_size=64, num_workers=0, dataset={{_base_._train_set}}),
     calibrate_sample_num=1024,
 )
-default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=5, max_keep_ckpts=1))
+default_hooks = dict(logger=dict(interval=32), checkpoint=dict(interval=10, max_keep_ckpts=1))

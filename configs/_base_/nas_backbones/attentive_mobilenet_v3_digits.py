@@ -1,4 +1,4 @@
-# The same classes with a small search space for 32 x 32 images: 131,072 subnets.
+# The same classes with a small search space for 32 x 32 images: 3,359,232 subnets, from 0.007 to 2.6 M multiply-adds.
 algorithm = dict(
     architecture=dict(
         type='mmrazor_bignas.SearchableImageClassifier',
@@ -8,7 +8,7 @@ algorithm = dict(
             drop_path_rate=0.1,
             drop_path_stages=2,
             search_space=dict(
-                resolution=[20, 24, 28, 32],
+                resolution=[4, 8, 12, 16, 24, 32],
                 stem=[8, 16],
                 stages=[
                     dict(
@@ -22,33 +22,33 @@ algorithm = dict(
                     ),
                     dict(
                         name='mb2',
-                        width=[16, 24],
+                        width=[8, 16, 24],
                         depth=[1, 2],
                         kernel_size=[3, 5],
-                        expand_ratio=[3, 4],
+                        expand_ratio=[2, 3, 4],
                         stride=2,
                         se=False,
                     ),
                     dict(
                         name='mb3',
-                        width=[24, 32],
+                        width=[8, 16, 32],
                         depth=[1, 2],
                         kernel_size=[3],
-                        expand_ratio=[3, 4],
+                        expand_ratio=[2, 3, 4],
                         stride=2,
                         se=True,
                     ),
                     dict(
                         name='mb4',
-                        width=[40, 48],
+                        width=[16, 32, 48],
                         depth=[1, 2],
                         kernel_size=[3],
-                        expand_ratio=[3, 4],
+                        expand_ratio=[2, 3, 4],
                         stride=1,
                         se=True,
                     ),
                 ],
-                head=[96, 128],
+                head=[16, 64, 128],
             ),
         ),
         head=dict(
