@@ -1,3 +1,4 @@
+import math
 import random
 
 import parity
@@ -46,25 +47,27 @@ def test_a_stacked_batch_is_its_list_of_images(static):
 
 
 def test_batches_weigh_as_much_as_they_have_images(static):
-    data = batches(6, 2)
+    data = batches(5, 3)
     parts = []
     for batch in data:
         calibrate_batch_norm(static, parity.Batches([batch['inputs']]))
         parts.append(statistics(static))
     first = 'backbone.stem.bn.running_mean'  # later layers see what earlier ones made of the batch alone, as here
     calibrate_batch_norm(static, data)
-    torch.testing.assert_close(statistics(static)[first], 0.75 * parts[0][first] + 0.25 * parts[1][first])
+    torch.testing.assert_close(statistics(static)[first], 0.625 * parts[0][first] + 0.375 * parts[1][first])
 
 
-def test_what_was_before_does_not_matter_and_is_put_back(static):
-    data = batches(4)
+@pytest.mark.parametrize('before', [1.5, math.inf, math.nan])
+def test_what_was_before_does_not_matter_and_modes_are_put_back(static, before):
+    """Statistics that are no numbers, as of a training that diverged, neither; nor how many batches were counted."""
+    data = batches(4, 3)
     calibrate_batch_norm(static, data)
-    first = statistics(static)
+    first = {name: value.clone() for name, value in static.state_dict().items()}
     for name, value in static.named_buffers():
         if 'running' in name:
-            value.uniform_(1, 2)
+            value.fill_(before)
     calibrate_batch_norm(static.train(), data)
-    assert all(torch.equal(value, first[name]) for name, value in statistics(static).items())
+    assert all(torch.equal(value, first[name]) for name, value in static.state_dict().items())
     assert not any(module.training for module in static.modules())
     assert {m.momentum for m in static.modules() if isinstance(m, nn.BatchNorm2d)} == {0.1}
 

@@ -1,14 +1,16 @@
 """Two gloo processes: one exchange of gradients a step, exact gradients, scores and calibration over ranks."""
 
 import copy
+import os
 import pickle
 
 import pytest
 import torch
+import torch.distributed as dist
 from ranks import run_two_ranks
 
-from mmrazor_bignas.engine.distributed import start_processes
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.engine.distributed import first_to_fail, lost_contact, on_first_rank, slurm_port, start_processes
+from mmrazor_bignas.errors import InputError, UserError
 
 WORKER = """
 import pickle, sys
@@ -200,3 +202,50 @@ def test_a_launcher_that_did_not_start_the_program(monkeypatch, launcher, variab
 def test_an_unknown_launcher():
     with pytest.raises(InputError, match="'torchrun'; expected one of"):
         start_processes('torchrun')
+
+
+def test_one_rank_alone_is_the_first_to_fail():
+    store = dist.HashStore()
+    assert [first_to_fail(store) for _ in range(4)] == [True, False, False, False]
+
+
+def test_two_processes_at_the_same_time_have_one_first_to_fail():
+    server = dist.TCPStore('127.0.0.1', 0, is_master=True, wait_for_workers=False)
+    children = []
+    for _ in range(4):
+        if (pid := os.fork()) == 0:
+            code = 2
+            try:
+                client = dist.TCPStore('127.0.0.1', server.port, is_master=False, wait_for_workers=False)
+                code = 1 if first_to_fail(client) else 0
+            finally:
+                os._exit(code)
+        children.append(pid)
+    codes = [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children]
+    assert sorted(codes) == [0, 0, 0, 1]
+    assert not first_to_fail(server)
+
+
+def test_lost_contact_is_told_from_faults():
+    assert lost_contact(dist.DistBackendError('NCCL communicator was aborted'))
+    assert lost_contact(RuntimeError('[gloo/transport/tcp/pair.cc:534] Connection closed by peer [127.0.0.1]:1'))
+    assert not lost_contact(RuntimeError('CUDA out of memory'))
+    assert not lost_contact(ValueError('gloo'))
+
+
+def test_jobs_and_steps_have_ports_of_their_own():
+    ports = [
+        slurm_port({'SLURM_JOB_ID': str(job), 'SLURM_STEP_ID': str(step)}) for job in range(9) for step in range(9)
+    ]
+    assert len(set(ports)) == 81
+    assert all(1024 < slurm_port({'SLURM_JOB_ID': str(job)}) < 32768 for job in (1, 54321, 2**31))
+
+
+def test_one_process_is_the_first_rank():
+    assert on_first_rank(lambda: 5) == 5
+
+    def fail():
+        raise UserError('no')
+
+    with pytest.raises(UserError, match='no'):
+        on_first_rank(fail)

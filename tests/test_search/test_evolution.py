@@ -156,6 +156,15 @@ def test_children_come_from_the_best(evolution, tiny_space):
     assert sum(distance(subnet) <= 2 for subnet in strategy.ask()) >= 8
 
 
+@pytest.mark.parametrize('crossover_share', [0, 1])
+def test_a_child_outside_the_limits_is_walked_back_into_them(evolution, crossover_share):
+    """The best are at the budget, so that many children are beyond it; none of them is thrown away."""
+    strategy = evolution(population=16, mutation_probability=0.3, crossover_share=crossover_share)
+    search(strategy, 4)
+    assert strategy.tried > 4 * 16
+    assert strategy.feasible == strategy.tried
+
+
 def test_random_subnets_join_where_children_repeat(imagenet_space):
     constraints = Constraints(imagenet_space, lambda subnet: Cost(0, 0), {})
     strategy = Evolution(imagenet_space, constraints, population=8, parents=1, mutation_probability=0)
