@@ -17,7 +17,7 @@ def invert(planes: np.ndarray) -> np.ndarray:
 
 
 def posterize(planes: np.ndarray, bits: int) -> np.ndarray:
-    """Keep the highest bits."""
+    """Keep the highest bits, 1 to 8."""
     return planes & np.uint8(256 - 2 ** (8 - bits))
 
 

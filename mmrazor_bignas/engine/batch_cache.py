@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from functools import partial
 from weakref import WeakSet
 
@@ -53,7 +54,7 @@ class BatchCache:
         """Keep a batch; returns it, with its images on the GPU where they are kept there.
 
         Raises:
-            OSError: The file cannot be written: the folder is missing or full.
+            OSError: The file cannot be written: the folder is missing or full. The cache is then of no more use.
         """
         stacked = isinstance(batch['inputs'], Tensor)
         images = [batch['inputs']] if stacked else list(batch['inputs'])
@@ -99,9 +100,14 @@ class BatchCache:
             self._file = tempfile.TemporaryFile(dir=self.folder)  # noqa: SIM115  open as long as the cache
         start = self._file.seek(0, 2)
         lengths = [-(-image.nbytes // ALIGNMENT) * ALIGNMENT for image in images]
-        for image, length in zip(images, lengths, strict=True):
-            self._file.write(image.contiguous().numpy().tobytes().ljust(length, b'\0'))
-        self._file.flush()
+        try:
+            for image, length in zip(images, lengths, strict=True):
+                self._file.write(image.contiguous().numpy().tobytes().ljust(length, b'\0'))
+            self._file.flush()
+        except OSError:
+            with suppress(OSError):  # what is left in its buffer cannot be written either; else Python says so later
+                self._file.close()
+            raise
         kinds = [(image.nbytes, image.dtype, image.shape) for image in images]
         self.spilled += sum(image.nbytes for image in images)
 

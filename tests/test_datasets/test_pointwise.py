@@ -15,7 +15,7 @@ OPERATIONS = {
     'invert': (ImageOps.invert, [()]),
     'autocontrast': (ImageOps.autocontrast, [()]),
     'equalize': (ImageOps.equalize, [()]),
-    'posterize': (F.posterize, [(bits,) for bits in range(9)]),
+    'posterize': (F.posterize, [(bits,) for bits in range(1, 9)]),
     'solarize': (F.solarize, [(0,), (1,), (127.5,), (128,), (254.99,), (255,), (256,)]),
     'solarize_add': (added, [(0,), (1,), (55,), (110,), (128,)]),
     'adjust_saturation': (F.adjust_saturation, [(0,), (0.1,), (0.55,), (1,), (1.0001,), (1.5,), (1.9,)]),
