@@ -30,9 +30,23 @@ with warnings.catch_warnings():
 class ClsDataPreprocessor(MMClsDataPreprocessor):
     """mmcls's, whose copies to a GPU nobody waits for: pinned memory goes there while the program goes on.
 
+    With ``batch_augments`` (``Mixup``, ``CutMix``, ``ResizeMix``) images of a training's batch are mixed, from numpy's
+    and torch's global generators, and their labels become shares of classes (:func:`targets_of`).
+
     Args:
         **kwargs: Of mmcls's ClsDataPreprocessor.
+
+    Raises:
+        InputError: mmcls refuses them.
     """
+
+    def __init__(self, **kwargs) -> None:
+        to_onehot = bool(kwargs.get('batch_augments'))  # else mmcls sets it, and says so for each candidate of a search
+        try:
+            super().__init__(**{'to_onehot': to_onehot, **kwargs})
+        except AssertionError as error:
+            words = str(error) or 'alpha of batch_augments is not a float above 0, such as 1.0'
+            raise InputError(f'data_preprocessor: {words}; found {kwargs}') from error
 
     def forward(self, data: dict, training: bool = False) -> dict:
         """A batch of the data loader -> images (N, 3, H, W), normalised, and labels, on the network's device."""
@@ -103,7 +117,7 @@ class SearchableImageClassifier(ImageClassifier):
     Args:
         backbone: Config of the backbone, with its ``search_space``.
         head: Config of the head; its ``in_channels`` comes from the backbone.
-        data_preprocessor: Config of the preprocessor, which the classifier owns.
+        data_preprocessor: Config of the preprocessor, which the classifier owns; ``num_classes`` comes from the head.
         mutable_cfg: None for the supernet, else the subnet to build (SubnetSpec, dict, name or YAML path).
     """
 
@@ -116,10 +130,11 @@ class SearchableImageClassifier(ImageClassifier):
     ) -> None:
         self._config = copy.deepcopy({'backbone': backbone, 'head': head, 'data_preprocessor': data_preprocessor})
         backbone = MODELS.build({**backbone, 'mutable_cfg': mutable_cfg})
+        preprocessor = {'type': 'mmrazor_bignas.ClsDataPreprocessor', 'num_classes': head.get('num_classes')}
         super().__init__(
             backbone=backbone,
             head={**head, 'in_channels': backbone.out_channels},
-            data_preprocessor={'type': 'mmrazor_bignas.ClsDataPreprocessor', **copy.deepcopy(data_preprocessor or {})},
+            data_preprocessor={**preprocessor, **copy.deepcopy(data_preprocessor or {})},
         )
         # One layout for supernet, static twin and exported file, so that all round alike.
         self.to(memory_format=memory_format())
