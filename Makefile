@@ -5,21 +5,22 @@ BIN = $(VENV)/bin
 # They choose how the environment is made, and are nothing for what runs in it.
 unexport PYTHON VENV
 
-.PHONY: help install demo study test test-slow test-gpu lint
+.PHONY: help install demo study test test-slow test-gpu test-newest lint
 
 help:
-	@echo 'make demo      train, search, export and test on real images (minutes, on a CPU)'
-	@echo 'make study     the study on Fashion-MNIST (hours, on a CPU); it goes on where it was stopped'
-	@echo 'make test      the tests'
-	@echo 'make test-slow the slow tests, on SLURM where there is one'
-	@echo 'make test-gpu  the tests that need a GPU'
-	@echo 'make lint      ruff'
-	@echo 'make install   only the virtual environment; PYTHON=python3.12 chooses the interpreter'
+	@echo 'make demo           train, search, export and test on real images (minutes, on a CPU)'
+	@echo 'make study          the study on Fashion-MNIST (hours, on a CPU); it goes on where it was stopped'
+	@echo 'make test           the tests'
+	@echo 'make test-slow      the slow tests, on SLURM where there is one'
+	@echo 'make test-gpu       the tests that need a GPU'
+	@echo 'make test-newest    the tests with the newest libraries that setup.py allows, in .venv-newest'
+	@echo 'make lint           ruff'
+	@echo 'make install        only the virtual environment; PYTHON=python3.12 chooses the interpreter'
 
 install: $(VENV)/.installed
 
 $(VENV)/.installed: requirements.txt setup.py
-	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not ((3, 10) <= v <= (3, 12)) and "Python 3.10 to 3.12 is needed, $(PYTHON) is %d.%d; set PYTHON=..." % v)'
+	@$(PYTHON) -c 'import sys; v = sys.version_info[:2]; sys.exit(not ((3, 10) <= v <= (3, 13)) and "Python 3.10 to 3.13 is needed, $(PYTHON) is %d.%d; set PYTHON=..." % v)'
 	@echo 'installing into $(VENV): a few minutes, mostly for torch'
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet -r requirements.txt
@@ -45,6 +46,15 @@ test-slow: install
 # One process: the tests share the GPU, and Triton compiles its kernels once.
 test-gpu: install
 	$(BIN)/python -m pytest -m gpu
+
+# Asks for newer releases each time. PYTHON counts when the environment is made.
+test-newest: VENV = .venv-newest
+test-newest:
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --upgrade \
+	  --upgrade-strategy eager --editable '.[demo,study,search]' pytest pytest-xdist pytest-timeout
+	@$(BIN)/python -m pip list --disable-pip-version-check
+	$(PYTEST) -m 'not slow'
 
 lint: install
 	$(BIN)/ruff check .

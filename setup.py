@@ -16,6 +16,7 @@ setup(
     long_description_content_type='text/markdown',
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
+    classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)],
     # The configs are installed inside the package, so that get_subnet finds them without a checkout.
     packages=[*find_packages(include=['mmrazor_bignas', 'mmrazor_bignas.*']), 'mmrazor_bignas.configs'],
     package_dir={'mmrazor_bignas.configs': 'configs'},
