@@ -7,7 +7,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmrazor_bignas.kernels.block_sizes import moment_tiles
-from mmrazor_bignas.kernels.depthwise_cpu import convolve_in_two_parts, gains_from_two_parts, gradients
+from mmrazor_bignas.kernels.depthwise_cpu import (
+    convolve_in_float32,
+    convolve_in_two_parts,
+    gains_from_two_parts,
+    gradients,
+    needs_float32,
+)
 from mmrazor_bignas.kernels.operation import Kernel, aligned, define, widened
 from mmrazor_bignas.kernels.way import is_fused
 
@@ -30,6 +36,8 @@ def depthwise_conv2d(x: Tensor, weight: Tensor, bias: Tensor | None, stride: tup
         (N, C, H / stride, W / stride), sides rounded up where padding is k // 2.
     """
     size = weight.shape[-1]
+    if needs_float32(x, stride):
+        return convolve_in_float32(x, weight, bias, stride, padding)
     if bias is None and size % 2 and padding == size // 2 and stride[0] == stride[1]:
         if is_fused(x):
             return _forward(x, weight, stride[0])[0]

@@ -1,4 +1,4 @@
-"""Depthwise 5 x 5 convolution whose weight gradient is fast on a CPU."""
+"""Depthwise convolution on a CPU where oneDNN's weight gradient is slow, or wrong."""
 
 from __future__ import annotations
 
@@ -11,6 +11,30 @@ ON_X86 = torch.backends.cpu.get_cpu_capability() in ('AVX2', 'AVX512')
 KERNEL, PADDING = 5, 2
 PART = 3  # columns that oneDNN's depthwise kernel can take at once
 SHIFT = KERNEL - PART  # between the two parts, in pixels of the input
+
+
+def needs_float32(x: Tensor, stride: tuple[int, int]) -> bool:
+    """Whether oneDNN's weight gradient is wrong: in bfloat16, of maps one pixel wide, with stride 2.
+
+    Where the kernel reaches beyond the map, it leaves what was in the memory before.
+    """
+    return (
+        x.device.type == 'cpu'
+        and stride[1] == 2
+        and x.shape[-1] == 1
+        and (x.dtype == torch.bfloat16 or torch.is_autocast_enabled('cpu'))
+    )
+
+
+def convolve_in_float32(
+    x: Tensor, weight: Tensor, bias: Tensor | None, stride: tuple[int, int], padding: int
+) -> Tensor:
+    """:func:`~mmrazor_bignas.kernels.depthwise_conv2d` with float32 inside; the result is in the format of before."""
+    dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else x.dtype
+    with torch.autocast('cpu', enabled=False):
+        bias = None if bias is None else bias.float()
+        out = F.conv2d(x.to(dtype).float(), weight.to(dtype).float(), bias, stride, padding, 1, x.shape[1])
+    return out.to(dtype)
 
 
 def gains_from_two_parts(x: Tensor, weight: Tensor, stride: int) -> bool:

@@ -41,6 +41,24 @@ def test_the_weight_gradient_of_5x5_never_takes_the_slow_kernel(capfd, stride) -
     assert all('jit_dw:avx' in line for line in kernels), kernels
 
 
+@pytest.mark.parametrize('kernel', [3, 5, 7])
+@pytest.mark.parametrize('height', [1, 2, 5])
+def test_in_bfloat16_the_weight_gradient_of_narrow_maps_holds_nothing_of_old_memory(kernel, height) -> None:
+    x, weight = case(kernel, (height, 1), 24)
+    rounded = [one.detach().bfloat16().float().requires_grad_() for one in (x, weight)]
+    y = F.conv2d(*rounded, None, 2, kernel // 2, 1, 24)
+    grad = torch.randn_like(y).bfloat16()
+    expected = torch.autograd.grad(y, rounded, grad.float())
+    for _ in range(3):
+        old = [torch.full((size,), 3e20, dtype=torch.bfloat16) for size in (256, 512, 2048, 4096) for _ in range(8)]
+        del old  # leaves memory that is not clean
+        with torch.autocast('cpu', torch.bfloat16):
+            y = depthwise_conv2d(x, weight, None, (2, 2), kernel // 2)
+        assert y.dtype == torch.bfloat16
+        for ours, theirs in zip(torch.autograd.grad(y, (x, weight), grad), expected, strict=True):
+            torch.testing.assert_close(ours, theirs, rtol=0.02, atol=0.02)
+
+
 def test_slices_and_frozen_weights() -> None:
     x, weight = case(channels=24)
     part = weight[:16]
