@@ -1,6 +1,7 @@
 """Train a supernet, or search one: what happens is in the config.
 
-python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE] [--resume [auto|FILE]] [--cfg-options KEY=VALUE ...]
+python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE [--new-head]] [--resume [auto|FILE]]
+    [--cfg-options KEY=VALUE ...]
 """
 
 import argparse
@@ -20,6 +21,11 @@ def build_parser() -> argparse.ArgumentParser:
     parser.add_argument('config', help='config of a training or a search')
     parser.add_argument('work_dir_word', nargs='?', metavar='WORK_DIR', help='the same as --work-dir')
     parser.add_argument('--checkpoint', help='weights to start from; a search needs the trained supernet here')
+    parser.add_argument(
+        '--new-head',
+        action='store_true',
+        help='take all of --checkpoint but its head, for a data set with other classes (training)',
+    )
     parser.add_argument(
         '--resume',
         nargs='?',
@@ -61,6 +67,10 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         add_tensorboard(cfg)
     if args.checkpoint:
         cfg.load_from = args.checkpoint
+    if args.new_head:
+        if not cfg.get('load_from'):
+            raise InputError('--new-head needs --checkpoint FILE, from which all but the head is loaded')
+        cfg.merge_from_dict({'default_hooks.checkpoint.new_head': True})
     with one_writer(cfg.work_dir) as lock:
         notes = lock.notes
         if args.resume == 'auto':
@@ -77,7 +87,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def search(cfg: Config, args: argparse.Namespace) -> None:
-    for option in ('no_validate', 'auto_scale_lr', 'tensorboard'):
+    for option in ('new_head', 'no_validate', 'auto_scale_lr', 'tensorboard'):
         if getattr(args, option):
             raise InputError(f'--{option.replace("_", "-")} is for training; {args.config} is a search')
     if args.resume not in (None, 'auto'):

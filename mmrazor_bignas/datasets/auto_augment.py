@@ -161,7 +161,7 @@ class AutoAugment(BaseTransform):
         Raises:
             InputError: The image is of another kind.
         """
-        planes = _planes(image_of(results, 'AutoAugment')[..., ::-1])
+        planes = _planes(image_of(results, 'AutoAugment', in_colour=True)[..., ::-1])
         for name, probability, magnitude in _draw(self.policy.table):
             if np.random.random() < probability:
                 planes = self._apply(OPERATIONS[name], planes, magnitude)

@@ -21,13 +21,15 @@ def resize(image: np.ndarray, size: tuple[int, int], interpolation: str) -> np.n
     """Resize as Pillow before 13 does, with the filter widened where the image shrinks, but for its weights' rounding.
 
     Args:
-        image: (height, width, channels) uint8.
+        image: (height, width, channels) or (height, width) uint8.
         size: New height and width in pixels.
         interpolation: One of :data:`INTERPOLATIONS`.
 
     Returns:
-        (new height, new width, channels) uint8, contiguous.
+        (new height, new width, channels) or (new height, new width) uint8, contiguous.
     """
+    if image.ndim == 2:
+        return resize(image[..., None], size, interpolation)[..., 0]
     # Channels last, also in the strides of the batch of one: torch is fastest there.
     batch = torch.from_numpy(image)[None].permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(batch, size, mode=interpolation, antialias=True)
@@ -55,7 +57,7 @@ class RandomResizedCrop(transforms.RandomResizedCrop):
         """Crop and resize one image.
 
         Args:
-            results: ``img``, (height, width, 3) uint8 in BGR.
+            results: ``img``, (height, width, channels) or (height, width) uint8.
 
         Returns:
             The same with another ``img`` of this kind, and its ``img_shape``.
@@ -93,7 +95,7 @@ class ResizeEdge(transforms.ResizeEdge):
         """Resize one image.
 
         Args:
-            results: ``img``, (height, width, 3) uint8 in BGR.
+            results: ``img``, (height, width, channels) or (height, width) uint8.
 
         Returns:
             The same with another ``img`` of this kind, its ``img_shape`` and ``scale``, and the ``scale_factor``.

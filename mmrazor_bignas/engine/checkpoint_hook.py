@@ -8,14 +8,16 @@ from pathlib import Path
 import torch
 from mmengine.dist import barrier, is_main_process
 from mmengine.hooks import CheckpointHook as MMEngineCheckpointHook
-from mmengine.logging import HistoryBuffer
+from mmengine.logging import HistoryBuffer, MMLogger
 from mmengine.runner import Runner
+from torch import nn
 
-from mmrazor_bignas.engine.checkpoints import check_state, supernet_meta
+from mmrazor_bignas.engine.checkpoints import check_classes, check_state, check_subnet, supernet_meta
 from mmrazor_bignas.engine.distributed import unwrapped
 from mmrazor_bignas.engine.resume import POINTER, Layout, find_checkpoints, fit, move_aside, remove_leftovers
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.models.state import with_new_head, with_stem_of
 from mmrazor_bignas.registry import HOOKS
 
 
@@ -28,6 +30,8 @@ class CheckpointHook(MMEngineCheckpointHook):
     out of the model. An old checkpoint is removed after the new one is on disk, not before.
 
     Args:
+        new_head: Whether a training that begins with a checkpoint takes all of it but the head, as for a data set with
+            other classes. ``tools/train.py --new-head`` sets it. A training that goes on keeps its head.
         **kwargs: Of mmengine's hook. ``filename_tmpl``, ``out_dir`` and ``file_client_args`` are not accepted:
             ``--resume`` finds checkpoints in the work dir, by their names ``epoch_N.pth`` and ``iter_N.pth``.
 
@@ -38,10 +42,11 @@ class CheckpointHook(MMEngineCheckpointHook):
     priority = 'VERY_LOW'  # EMAHook swaps weights before
     saved_iter = 0
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, new_head: bool = False, **kwargs) -> None:
         if fixed := sorted({'filename_tmpl', 'out_dir', 'file_client_args'} & set(kwargs)):
             raise InputError(f'default_hooks.checkpoint: {fixed} cannot be set, --resume finds files by place and name')
         super().__init__(**kwargs)
+        self.new_head = new_head
 
     def before_train(self, runner: Runner) -> None:
         super().before_train(runner)
@@ -91,15 +96,28 @@ class CheckpointHook(MMEngineCheckpointHook):
         hub['resumed_keys'] = {k: v for k, v in hub['resumed_keys'].items() if k in kept}
         checkpoint['message_hub'] = dict(hub)
         meta = checkpoint['meta']
-        space = getattr(unwrapped(runner.model), 'search_space', None)  # a network of another library has none
-        meta.update(supernet_meta(space) if space else {}, cfg=self._config)
+        model = unwrapped(runner.model)
+        space, subnet = (getattr(model, name, None) for name in ('search_space', 'subnet'))
+        meta.update(supernet_meta(space) if space else {}, cfg=self._config)  # another library's network has none
+        if subnet is not None:
+            meta['subnet'] = subnet.to_dict()
         meta['layout'] = Layout.of(runner)._asdict()
         if not _is_plain(meta.get('dataset_meta')):
             del meta['dataset_meta']
 
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+    def fit_and_check(self, runner: Runner, checkpoint: dict) -> None:
+        """Fit a loaded checkpoint to the network in place, or refuse it; before any hook takes weights from it."""
         source = runner._load_from or 'the checkpoint'
+        begins = runner._train_loop is not None and not runner._resume
+        if begins:
+            self._fit(unwrapped(runner.model), checkpoint, source, runner.logger)
         check_state(unwrapped(runner.model), checkpoint['state_dict'], source=source)
+        if begins and not self.new_head:
+            dataset = getattr(runner.train_dataloader.dataset, 'dataset', runner.train_dataloader.dataset)
+            if note := check_classes(checkpoint, dataset, source, 'unless both mean the same, add --new-head'):
+                runner.logger.warning(note)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         hub = checkpoint.get('message_hub')
         if hub:
             hub['log_scalars'] = {
@@ -109,8 +127,19 @@ class CheckpointHook(MMEngineCheckpointHook):
                 for name, buffer in hub['log_scalars'].items()
             }
         if runner._resume:
-            for line in fit(checkpoint, runner, source):
+            for line in fit(checkpoint, runner, runner._load_from or 'the checkpoint'):
                 runner.logger.warning(line)
+
+    def _fit(self, model: nn.Module, checkpoint: dict, source: str, logger: MMLogger) -> None:
+        """Fit another training's checkpoint to the network that begins with it, in place."""
+        if getattr(model, 'subnet', None) is not None:
+            check_subnet(model, checkpoint, source)
+        checkpoint['state_dict'], note = with_stem_of(model, checkpoint['state_dict'], source)
+        if note:
+            logger.info(note)
+        if self.new_head:
+            checkpoint['state_dict'], note = with_new_head(model, checkpoint['state_dict'], source)
+            logger.info(note)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         self._save(runner, self.filename_tmpl.format(step), meta)

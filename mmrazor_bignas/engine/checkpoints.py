@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 from mmengine.runner.checkpoint import CheckpointLoader
-from torch import Tensor, nn
+from torch import Tensor
 from torch.utils.data import Dataset
 
 import mmrazor_bignas
@@ -22,10 +22,9 @@ from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.engine.unpickling import load_tensors_only
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models import SearchableImageClassifier, inherit_weights
+from mmrazor_bignas.models.state import SHOWN_KEYS, SUPERNET_PREFIX, check_state
 from mmrazor_bignas.search_space import SearchSpace
 
-SUPERNET_PREFIX = 'architecture.'
-SHOWN_KEYS = 4
 # What torch's reader of weights says of an object that it does not build.
 _OBJECT_REFUSED = ('Unsupported global', 'GLOBAL', 'unrecognized function', 'Can only')
 _FIRST_BYTES = (b'PK', b'\x80')  # of a zip archive, and of a pickle: torch's two formats
@@ -143,31 +142,6 @@ def read_local_files(pickled: str | os.PathLike | None = None) -> None:
 read_local_files()
 
 
-def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> None:
-    """Compare a state dict with a model.
-
-    Raises:
-        InputError: A key is missing or unknown or has another shape; the first few are listed.
-    """
-    expected = {key: tuple(value.shape) for key, value in model.state_dict().items()}
-    found = {key: tuple(value.shape) for key, value in state.items()}
-    differences = [
-        f'{key}: expected {expected.get(key, "nothing")}, found {found.get(key, "nothing")}'
-        for key in [*expected, *(key for key in found if key not in expected)]
-        if expected.get(key) != found.get(key)
-    ]
-    if differences:
-        shown = '\n  '.join(differences[:SHOWN_KEYS])
-        more = f'\n  and {len(differences) - SHOWN_KEYS} more' if len(differences) > SHOWN_KEYS else ''
-        foreign = len(expected.keys() & found.keys()) < len(found) / 2
-        hint = '; those of AttentiveNAS, AlphaNet and MMRazor are converted first, see tools/model_converters'
-        raise InputError(
-            f'{source}: not a checkpoint of this network (another search space, number of classes or kind'
-            f'{hint if foreign else ""}); '
-            f'{len(differences)} of {len(expected.keys() | found.keys())} keys differ:\n  {shown}{more}'
-        )
-
-
 def load_subnet(
     static: SearchableImageClassifier,
     checkpoint: dict,
@@ -200,24 +174,39 @@ def load_subnet(
         if batches is not None:
             calibrate_batch_norm(static, batches, amp)
         return 'supernet'
+    check_subnet(static, checkpoint, source)
+    check_state(static, state, source)
+    static.load_state_dict(state)
+    return 'subnet'
+
+
+def check_subnet(static: SearchableImageClassifier, checkpoint: Mapping, source: str) -> None:
+    """Compare a static network with the subnet that a checkpoint says it holds.
+
+    Raises:
+        InputError: It is another one.
+    """
     trained_as = checkpoint['meta'].get('subnet')
     if trained_as is not None and trained_as != static.subnet.to_dict():
         raise InputError(
             f'{source}: holds another subnet than algorithm.mutable_cfg says\n'
             f'  checkpoint: {trained_as}\n  asked for:  {static.subnet.to_dict()}'
         )
-    check_state(static, state, source)
-    static.load_state_dict(state)
-    return 'subnet'
 
 
-def check_classes(checkpoint: Mapping, dataset: Dataset, source: str) -> str | None:
+def check_classes(
+    checkpoint: Mapping,
+    dataset: Dataset,
+    source: str,
+    consequence: str = 'accuracies are of no use unless both mean the same',
+) -> str | None:
     """Compare the names of the classes that a network learnt with those of a data set; a warning where some differ.
 
     Args:
         checkpoint: See :func:`read_checkpoint`; one that names no classes fits all.
-        dataset: What the network is evaluated on.
+        dataset: What the network is evaluated or trained on.
         source: The file's name, for messages.
+        consequence: The end of the warning.
 
     Raises:
         InputError: They are the same names in another order, so that every label means another class.
@@ -231,7 +220,7 @@ def check_classes(checkpoint: Mapping, dataset: Dataset, source: str) -> str | N
     differ = f'{source}: class {number} is {words[0]}, in the data set it is {words[1]}'
     if sorted(learnt) == sorted(found):
         raise InputError(f'{differ}; expected the same order as in the training')
-    return f'{differ}; accuracies are of no use unless both mean the same'
+    return f'{differ}; {consequence}'
 
 
 def subnet_checkpoint(

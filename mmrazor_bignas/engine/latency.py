@@ -114,8 +114,14 @@ def measure_subnets(
     classifier: SearchableImageClassifier, subnets: Sequence[SubnetSpec], settings: Settings
 ) -> dict[SubnetSpec, float]:
     """Milliseconds of whole subnets for one batch of images of their own resolution."""
+    channels = classifier.search_space.in_channels
     return _fastest_medians(
-        subnets, classifier.twin, lambda subnet: (3, subnet.resolution), settings, SUBNET_ROUNDS, 'measure subnets'
+        subnets,
+        classifier.twin,
+        lambda subnet: (channels, subnet.resolution),
+        settings,
+        SUBNET_ROUNDS,
+        'measure subnets',
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import torch
+from mmengine.logging import print_log
 from mmengine.optim import DefaultOptimWrapperConstructor, ExponentialLR, LinearLR
 from mmengine.optim import OptimWrapper as MMEngineOptimWrapper
 from torch import Tensor, nn
@@ -120,6 +121,8 @@ class GroupedOptimWrapperConstructor(DefaultOptimWrapperConstructor):
 
     def __call__(self, model: nn.Module) -> OptimWrapper:
         wrapper = super().__call__(model)
+        if frozen := sum(not parameter.requires_grad for parameter in model.parameters()):
+            print_log(f'{frozen} of {len(list(model.parameters()))} weight tensors are frozen', logger='current')
         wrapper.optimizer.register_step_pre_hook(begin_momentum)
         return wrapper
 

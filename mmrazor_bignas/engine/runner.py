@@ -18,6 +18,7 @@ from mmengine.runner import BaseLoop, Runner
 from torch import nn
 
 from mmrazor_bignas.engine.cfg_options import CfgOptions
+from mmrazor_bignas.engine.checkpoint_hook import CheckpointHook
 from mmrazor_bignas.engine.checkpoints import read_local_files
 from mmrazor_bignas.engine.class_folders import NUM_CLASSES, fit_class_folders
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
@@ -50,6 +51,8 @@ NOISE = (
     'Gradient accumulative may slightly decrease',
 )
 
+FROZEN = 'is skipped since its requires_grad=False'  # of every frozen parameter
+
 
 @register_handler(['yaml', 'yml'])
 class SafeYaml(YamlHandler):
@@ -72,7 +75,7 @@ class NASRunner(Runner):
 
     def build_logger(self, *args, **kwargs) -> MMLogger:
         logger = super().build_logger(*args, **kwargs)
-        logger.addFilter(lambda record: not record.getMessage().startswith(NOISE))
+        logger.addFilter(lambda record: not record.getMessage().startswith(NOISE) and FROZEN not in record.getMessage())
         return logger
 
     def build_train_loop(self, loop: BaseLoop | dict) -> BaseLoop:
@@ -87,6 +90,14 @@ class NASRunner(Runner):
                 raise InputError('train_cfg.by_epoch is False; training here goes by epochs: set max_epochs')
             loop['type'] = 'mmrazor_bignas.TrainLoop'
         return super().build_train_loop(loop)
+
+    def call_hook(self, fn_name: str, **kwargs) -> None:
+        """mmengine's; what is loaded is checked before any hook, such as EMAHook, takes it."""
+        if fn_name == 'after_load_checkpoint':
+            for hook in self.hooks:
+                if isinstance(hook, CheckpointHook):
+                    hook.fit_and_check(self, **kwargs)
+        super().call_hook(fn_name, **kwargs)
 
     def save_checkpoint(self, *args, **kwargs) -> None:
         """mmengine's, of a training whose losses are known to be finite numbers."""

@@ -36,9 +36,10 @@ class Unreadable(NamedTuple):
 
 
 def load_image(dataset: Dataset, index: int) -> np.ndarray | Unreadable | None:
-    """An image as the data set's own pipeline loads it, (height, width, 3) in BGR, or what is wrong with its file.
+    """An image as the data set's own pipeline loads it, or what is wrong with its file.
 
-    None where the data set shows no image before its pipeline is through.
+    An image is (height, width, 3) in BGR, or (height, width). None where the data set shows none before its pipeline is
+    through.
     """
     dataset, index = innermost(dataset, index)
     if not hasattr(dataset, 'get_data_info'):

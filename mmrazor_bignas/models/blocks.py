@@ -72,7 +72,7 @@ class MBConv(nn.Module):
         if spec.se:
             residual = self.se(residual, spec.se)
         if spec.depthwise.stride == 2:
-            x = F.avg_pool2d(x, 2, 2, padding=x.shape[-1] % 2)
+            x = F.avg_pool2d(x, 2, 2, padding=(x.shape[-2] % 2, x.shape[-1] % 2))
         if spec.shortcut:
             x = self.shortcut(x, spec.shortcut)
         if drop and self.training and spec.keeps_shape and self.drop_path_rate:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.kernels import memory_format
-from mmrazor_bignas.models.attentive_mobilenet_v3 import resize
+from mmrazor_bignas.models.attentive_mobilenet_v3 import resize, wrong_channels
 from mmrazor_bignas.models.dynamic_layers import DynamicLinear
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space import Cost, SearchSpace, SubnetSpec, estimate
@@ -34,22 +34,32 @@ class ClsDataPreprocessor(MMClsDataPreprocessor):
     and torch's global generators, and their labels become shares of classes (:func:`targets_of`).
 
     Args:
+        mean: Of every channel of the images.
         **kwargs: Of mmcls's ClsDataPreprocessor.
 
     Raises:
         InputError: mmcls refuses them.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, mean: Sequence[float] | None = None, **kwargs) -> None:
         to_onehot = bool(kwargs.get('batch_augments'))  # else mmcls sets it, and says so for each candidate of a search
         try:
-            super().__init__(**{'to_onehot': to_onehot, **kwargs})
+            super().__init__(mean=mean, **{'to_onehot': to_onehot, **kwargs})
         except AssertionError as error:
             words = str(error) or 'alpha of batch_augments is not a float above 0, such as 1.0'
             raise InputError(f'data_preprocessor: {words}; found {kwargs}') from error
+        self.channels = len(mean) if mean is not None and len(mean) > 1 else None
 
     def forward(self, data: dict, training: bool = False) -> dict:
-        """A batch of the data loader -> images (N, 3, H, W), normalised, and labels, on the network's device."""
+        """A batch of the data loader -> images (N, C, H, W), normalised, and labels, on the network's device.
+
+        Raises:
+            InputError: The images have another number of channels than there are means: grey ones would be repeated.
+        """
+        images = data['inputs']
+        for channels in {image.shape[-3] for image in ([images] if isinstance(images, Tensor) else images)}:
+            if self.channels not in (None, channels):
+                raise InputError(wrong_channels(channels, self.channels))
         self._non_blocking = self.device.type == 'cuda'  # else images on a GPU would be read before they are here
         samples = data.get('data_samples') or []
         if samples and all('gt_label' in sample and 'label' in sample.gt_label for sample in samples):
@@ -112,7 +122,7 @@ def targets_of(data_samples: list[ClsDataSample]) -> Tensor:
 class SearchableImageClassifier(ImageClassifier):
     """An image classifier that is a supernet, or one static subnet of it.
 
-    As an ``nn.Module`` it takes normalised images (N, 3, H, W) and gives logits (N, num_classes).
+    As an ``nn.Module`` it takes normalised images (N, C, H, W) and gives logits (N, num_classes).
 
     Args:
         backbone: Config of the backbone, with its ``search_space``.
@@ -136,6 +146,14 @@ class SearchableImageClassifier(ImageClassifier):
             head={**head, 'in_channels': backbone.out_channels},
             data_preprocessor={**preprocessor, **copy.deepcopy(data_preprocessor or {})},
         )
+        if backbone.out_indices is not None:
+            raise InputError('backbone.out_indices is for feature maps under a detector; a classifier has none')
+        channels, means = self.search_space.in_channels, self.data_preprocessor.channels
+        if means not in (None, channels):
+            raise InputError(
+                f'data_preprocessor has {means} means, but the network takes images of {channels} channels '
+                '(backbone.in_channels); expected as many means, and deviations, or one for all'
+            )
         # One layout for supernet, static twin and exported file, so that all round alike.
         self.to(memory_format=memory_format())
 
@@ -157,7 +175,7 @@ class SearchableImageClassifier(ImageClassifier):
         return estimate(self.backbone.spec_of(subnet), self.head.num_classes)
 
     def resize(self, images: Tensor, subnet: SubnetSpec | None = None) -> Tensor:
-        """Images (N, 3, H, W) as :meth:`forward` uses them: at the subnet's resolution, in the network's layout."""
+        """Images (N, C, H, W) as :meth:`forward` uses them: at the subnet's resolution, in the network's layout."""
         images = resize(images, self.backbone.spec_of(subnet).resolution)
         return images.contiguous(memory_format=memory_format())
 
@@ -172,7 +190,7 @@ class SearchableImageClassifier(ImageClassifier):
         """Run the whole network, or ``subnet`` of it.
 
         Args:
-            inputs: Normalised images, (N, 3, H, W).
+            inputs: Normalised images, (N, C, H, W), with as many channels as the backbone takes.
             data_samples: Annotations, for the modes 'loss' and 'predict'.
             mode: 'tensor' for logits (N, num_classes), 'loss' for a dict of losses, 'predict' for data samples with
                 predictions.

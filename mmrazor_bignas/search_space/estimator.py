@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 
 from mmrazor_bignas.search_space.layers import HeadSpec, Layer, network_layers
@@ -38,18 +38,32 @@ class Cost:
         return Cost(self.flops + other.flops, self.params + other.params, latency)
 
 
-def estimate(net: NetSpec, num_classes: int) -> Cost:
-    """FLOPs and params of a network with a linear classifier of ``num_classes`` outputs."""
-    return sum(map(layer_cost, network_layers(net, num_classes)), Cost(0, 0))
+def estimate(net: NetSpec, num_classes: int | None, size: tuple[int, int] | None = None) -> Cost:
+    """FLOPs and params of a network.
+
+    Args:
+        net: The network.
+        num_classes: Outputs of its linear classifier. None counts the stem and the stages alone, as they run under a
+            detector.
+        size: Height and width in pixels of images that are not resized; None is a square of the network's resolution.
+    """
+    sides = size or (net.resolution, net.resolution)
+    layers = (network_layers(replace(net, resolution=side), num_classes) for side in sides)
+    return sum(map(layer_cost, *layers), Cost(0, 0))
 
 
-def layer_cost(layer: Layer) -> Cost:
-    """FLOPs and params of a layer."""
+def layer_cost(layer: Layer, across: Layer | None = None) -> Cost:
+    """FLOPs and params of a layer.
+
+    Args:
+        layer: The layer.
+        across: The same with the width of its input for a side, where that is not square.
+    """
     flops = params = 0
-    for conv, side, has_bn in layer.convs():
+    for (conv, side, has_bn), (_, width, _) in zip(layer.convs(), (across or layer).convs(), strict=True):
         out, in_per_group, kernel, _ = conv.weight_shape
         weights = out * in_per_group * kernel * kernel
-        flops += weights * side * side
+        flops += weights * side * width
         params += weights + out * (conv.bias + 2 * has_bn)
     if isinstance(layer.spec, HeadSpec):  # and the linear layer, with bias
         features, classes = layer.spec.mix.out_channels, layer.spec.num_classes

@@ -61,9 +61,13 @@ class LatencyTable:
             InputError: It is of others.
         """
         if (self.space, self.num_classes) != (space, num_classes):
+            theirs, here = (
+                f'{one.size:,} subnets, images of {one.in_channels} channels, {classes} classes'
+                for one, classes in ((self.space, self.num_classes), (space, num_classes))
+            )
             raise InputError(
-                f'{self.source}: is of another search space ({self.space.size:,} subnets, {self.num_classes} classes; '
-                f'here {space.size:,} and {num_classes}); measure this one with tools/measure_latency.py'
+                f'{self.source}: is of another search space ({theirs}; here {here}); measure this one with '
+                'tools/measure_latency.py'
             )
 
     def to_json(self) -> str:

@@ -77,14 +77,15 @@ class Layer:
 Part = tuple[list[Gene], list[tuple[Layer, ...]]]
 
 
-def network_layers(net: NetSpec, num_classes: int) -> Iterator[Layer]:
-    """The layers of a network with its classifier, from input to output."""
+def network_layers(net: NetSpec, num_classes: int | None) -> Iterator[Layer]:
+    """The layers of a network with its classifier, from input to output; up to the last block for None classes."""
     yield Layer(net.stem, net.resolution)
     side = net.stem.out_side(net.resolution)
     for block in (block for stage in net.stages for block in stage):
         yield Layer(block, side)
         side = block.out_side(side)
-    yield Layer(HeadSpec(net.head_expand, net.head_mix, num_classes), side)
+    if num_classes is not None:
+        yield Layer(HeadSpec(net.head_expand, net.head_mix, num_classes), side)
 
 
 def parts(space: SearchSpace, num_classes: int) -> Iterator[Part]:
@@ -98,8 +99,9 @@ def parts(space: SearchSpace, num_classes: int) -> Iterator[Part]:
         genes[gene.row, gene.index].append(gene)
     (resolution,) = genes['resolution', 0]
     widths = [gene for gene in space.genes if gene.row == 'width']
-    yield _part([resolution, widths[0]], lambda side, width: [Layer(stem_conv(width), side)])
-    sides = {side: stem_conv(space.stem[0]).out_side(side) for side in space.resolution}
+    yield _part([resolution, widths[0]], lambda side, width: [Layer(stem_conv(width, space.in_channels), side)])
+    stem = stem_conv(space.stem[0], space.in_channels)
+    sides = {side: stem.out_side(side) for side in space.resolution}
     for i, stage in enumerate(space.stages):
         of_stage = [resolution, *widths[i : i + 2], *genes['depth', i]]
         yield from _stage_parts(stage, sides, of_stage, genes['kernel_size', i], genes['expand_ratio', i])

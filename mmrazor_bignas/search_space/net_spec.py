@@ -126,15 +126,15 @@ def resolve(space: SearchSpace, subnet: SubnetSpec) -> NetSpec:
         in_width = width
     return NetSpec(
         subnet.resolution,
-        stem_conv(stem_width),
+        stem_conv(stem_width, space.in_channels),
         tuple(stages),
         *head_convs(in_width, head_width),
     )
 
 
-def stem_conv(width: int) -> ConvSpec:
-    """The first convolution."""
-    return ConvSpec(3, width, kernel_size=3, stride=2)
+def stem_conv(width: int, in_channels: int) -> ConvSpec:
+    """The first convolution, over images of so many channels."""
+    return ConvSpec(in_channels, width, kernel_size=3, stride=2)
 
 
 def head_convs(in_width: int, width: int) -> tuple[ConvSpec, ConvSpec]:

@@ -12,6 +12,8 @@ from random import Random
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space.subnet import BLOCK_ROWS, ROWS, SubnetSpec
 
+RGB = 3  # channels of an image where nothing else is said
+
 
 @dataclass(frozen=True)
 class Gene:
@@ -78,6 +80,7 @@ class SearchSpace:
         stem: Widths of the stride-2 stem.
         stages: Rows of the table, each a mapping with the fields of :class:`Stage`.
         head: Widths of the feature-mixing 1x1 convolution before the classifier.
+        in_channels: Of the images, for all subnets.
 
     Raises:
         InputError: A row is missing, unknown, empty or holds something else than positive integers.
@@ -89,7 +92,11 @@ class SearchSpace:
         stem: Sequence[int],
         stages: Sequence[Mapping | Stage],
         head: Sequence[int],
+        in_channels: int = RGB,
     ) -> None:
+        if type(in_channels) is not int or in_channels < 1:
+            raise InputError(f"search space: in_channels is {in_channels!r}; expected the images' number of channels")
+        self.in_channels = in_channels
         self.resolution = _choices('resolution', resolution)
         self.stem = _choices('stem', stem)
         self.head = _choices('head', head)
@@ -105,12 +112,23 @@ class SearchSpace:
         if not isinstance(rows, Mapping):
             raise InputError(f'search space: expected a table with resolution, stem, stages and head, found {rows!r}')
         expected = {'resolution', 'stem', 'stages', 'head'}
-        if set(rows) != expected:
+        if set(rows) - {'in_channels'} != expected:
             raise InputError(
                 f'search space: expected exactly the keys {sorted(expected)}, '
                 f'missing {sorted(expected - set(rows))}, unknown {sorted(set(rows) - expected)}'
             )
         return cls(**rows)
+
+    @classmethod
+    def of_backbone(cls, backbone: Mapping) -> SearchSpace:
+        """The space of a backbone's config: its ``search_space``, for images of its ``in_channels``."""
+        return cls.from_dict(backbone['search_space']).with_channels(backbone.get('in_channels'))
+
+    def with_channels(self, in_channels: int | None) -> SearchSpace:
+        """The same choices for images of so many channels; None keeps them."""
+        if in_channels is None or in_channels == self.in_channels:
+            return self
+        return type(self)(self.resolution, self.stem, self.stages, self.head, in_channels)
 
     def to_dict(self) -> dict:
         """The table as plain lists and numbers; ``SearchSpace.from_dict`` reads it back."""
@@ -126,13 +144,14 @@ class SearchSpace:
                 for stage in self.stages
             ],
             'head': list(self.head),
+            **({'in_channels': self.in_channels} if self.in_channels != RGB else {}),  # histories from before it go on
         }
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, SearchSpace) and self.to_dict() == other.to_dict()
 
     def __hash__(self) -> int:
-        return hash((self.resolution, self.stem, self.stages, self.head))
+        return hash((self.resolution, self.stem, self.stages, self.head, self.in_channels))
 
     @cached_property
     def genes(self) -> tuple[Gene, ...]:

@@ -98,7 +98,7 @@ class Study:
             if key in cfg.algorithm.architecture[part]
         }
         self.num_classes: int = cfg.algorithm.architecture.head.num_classes
-        self.space = SearchSpace.from_dict(cfg.algorithm.architecture.backbone.search_space.to_dict())
+        self.space = SearchSpace.of_backbone(cfg.algorithm.architecture.backbone.to_dict())
 
     def _config(self, name: str) -> Path:
         path = self.path.parent / name

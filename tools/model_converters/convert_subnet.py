@@ -27,7 +27,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     architecture = load_config(args.config).algorithm.architecture
-    space = SearchSpace.from_dict(architecture.backbone.search_space)
+    space = SearchSpace.of_backbone(architecture.backbone)
     subnet = find_subnet(args.subnet, space)
     text = subnet.to_yaml(args.to)
     if Path(args.out).exists() and not Path(args.out).is_file():

@@ -34,7 +34,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def image_before(dataset: Dataset, index: int) -> np.ndarray:
-    """An image as loaded, (height, width, 3) in BGR."""
+    """An image as loaded, (height, width, channels) or (height, width), colours in BGR."""
     image = load_image(dataset, index)
     if isinstance(image, Unreadable):
         raise InputError(str(image))
@@ -44,12 +44,18 @@ def image_before(dataset: Dataset, index: int) -> np.ndarray:
 
 
 def image_after(dataset: SeededDataset, epoch: int, index: int) -> np.ndarray:
-    """The image that an epoch trains on, (height, width, 3) in BGR."""
+    """The image that an epoch trains on, (height, width, 3) in BGR or (height, width, 1)."""
     image = dataset[epoch, index].get('inputs')
-    if not torch.is_tensor(image) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) != 3:
+    if not torch.is_tensor(image) or image.dtype != torch.uint8 or image.ndim != 3 or len(image) not in (1, 3):
         found = f'{image.dtype} {tuple(image.shape)}' if torch.is_tensor(image) else type(image).__name__
-        raise InputError(f'the pipeline gives {found}; expected uint8 (3, height, width), as of PackClsInputs')
+        raise InputError(f'the pipeline gives {found}; expected uint8 (3 or 1, height, width), as of PackClsInputs')
     return image.permute(1, 2, 0).numpy()
+
+
+def as_colours(image: np.ndarray) -> np.ndarray:
+    """An image to draw, (height, width, 3) in RGB."""
+    grey = image.ndim == 2 or image.shape[2] == 1
+    return np.repeat(image.reshape(*image.shape[:2], 1), 3, 2) if grey else image[..., ::-1]
 
 
 def main(args: argparse.Namespace) -> None:
@@ -70,7 +76,7 @@ def main(args: argparse.Namespace) -> None:
     for row, index in zip(axes, indices, strict=True):
         images = [image_before(dataset, index), *(image_after(seeded, epoch, index) for epoch in range(EPOCHS))]
         for cell, image in zip(row, images, strict=True):
-            cell.imshow(image[..., ::-1])
+            cell.imshow(as_colours(image))
             cell.axis('off')
     for cell, title in zip(axes[0], ['original', *(f'epoch {epoch + 1}' for epoch in range(EPOCHS))], strict=True):
         cell.set_title(title, fontsize=9)
