@@ -2,10 +2,10 @@
 
 python benchmarks/transfer.py [--seeds 3] [--source-epochs 30] [--epochs 2 5] [--subnet max] [--data DIR] [--out DIR]
 
-For each seed a supernet learns the digits and a subnet is exported. Then the subnet goes on with the 3,000 training images
-of the study's Fashion-MNIST, as configs/transfer/fashion_mnist_subnet.py has it, and the same network begins with new
-weights, for as many epochs at the same learning rates. Accuracies are those of 5,000 images that nothing was trained on. A
-run that is done is not repeated: its number is in --out.
+For each seed a supernet learns the digits and a subnet is exported. Then the subnet goes on with the 3,000 training
+images of the study's Fashion-MNIST, as configs/transfer/fashion_mnist_subnet.py has it, and the same network begins
+with new weights, for as many epochs at the same learning rates. Accuracies are those of 5,000 images that nothing was
+trained on. A run that is done is not repeated: its number is in --out.
 """
 
 from __future__ import annotations

@@ -30,7 +30,7 @@ def get_subnet(
     allow_pickle: bool = False,
     calibrate: bool | None = None,
 ) -> SearchableImageClassifier:
-    """A static subnet as a plain ``nn.Module`` in eval mode: normalised images (N, 3, H, W) to logits (N, classes).
+    """A static subnet as a plain ``nn.Module`` in eval mode: normalised images (N, C, H, W) to logits (N, classes).
 
     Args:
         mutable_cfg: The subnet: a YAML path, a dict, ``'min'``, ``'max'`` or a name such as ``'attentivenas-a0'``.

@@ -25,7 +25,7 @@ YAMLS = sorted(p.relative_to(ROOT).as_posix() for p in (ROOT / 'configs').rglob(
 
 def test_the_configs_are_where_the_commands_expect_them():
     assert {SUPERNET, SEARCH, SUBNET} <= set(CONFIGS)
-    assert len(CONFIGS) == 12 + 12
+    assert len(CONFIGS) == 12 + 12 + 2
     assert len(YAMLS) == 7 + 1
 
 

@@ -9,7 +9,7 @@ import sys
 import pytest
 from conftest import ROOT
 
-DOCS = ('slurm', 'search', 'performance', 'results')
+DOCS = ('slurm', 'search', 'performance', 'results', 'own_data', 'deployment')
 README = (ROOT / 'README.md').read_text()
 PAGES = {name: (ROOT / name).read_text() for name in ('README.md', *(f'docs/{page}.md' for page in DOCS))}
 BLOCK = re.compile(r'(?P<marks>(?:<!-- needs: [a-z]+ -->\n)*)```(?P<language>bash|python)\n(?P<code>.*?)```', re.S)

@@ -139,9 +139,21 @@ def test_an_unknown_interpolation(make, interpolation):
 
 
 @pytest.mark.parametrize('make', STEPS)
-@pytest.mark.parametrize('image', [IMAGE[..., 0], IMAGE[..., :1], IMAGE.astype(np.float32), None])
+@pytest.mark.parametrize('image', [IMAGE[0, 0], IMAGE[None], IMAGE[..., 0].astype(np.float32), None])
 def test_images_of_another_kind(make, image):
     with pytest.raises(InputError, match=r'(RandomResizedCrop|ResizeEdge): img is .*; expected a uint8 array'):
         make()({'img': image})
     with pytest.raises(InputError, match='img is NoneType'):
         make()({'img_path': 'a.jpg'})
+
+
+@pytest.mark.parametrize('step', STEPS)
+@pytest.mark.parametrize('grey', [IMAGE[..., 0], IMAGE[..., :1]])
+def test_grey_images_are_resized_as_one_channel_of_many(step, grey):
+    with kept_generators():
+        seed_cpu(0)
+        expected = step()({'img': IMAGE[..., [0, 0, 0]]})['img'][..., 0]
+        seed_cpu(0)
+        found = step()({'img': grey})['img']
+    assert found.shape == expected.shape + grey.shape[2:]
+    assert (found.reshape(expected.shape) == expected).all()

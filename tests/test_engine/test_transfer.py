@@ -50,7 +50,7 @@ def _quick():
 
 @pytest.fixture(scope='module')
 def train(tmp_path_factory):
-    """Trains a tiny supernet on the digits, with EMAHook, or a subnet of it with the config to copy; the weights at both ends."""
+    """Trains a tiny supernet on the digits, with EMAHook, or a subnet with the config to copy; weights of both ends."""
     folder = tmp_path_factory.mktemp('transfer')
     supernet, alone = digits_config(folder, epochs=1), folder / 'alone.py'
     alone.write_text(ALONE)
@@ -169,12 +169,12 @@ def test_frozen_stages_stay_in_a_training(train, subnet, tmp_path, caplog):
 
 
 def test_another_subnet_is_refused(train, subnet, tmp_path):
-    with pytest.raises(InputError, match='holds another subnet than algorithm.mutable_cfg says'):
+    with pytest.raises(InputError, match=r'holds another subnet than algorithm.mutable_cfg says'):
         train(tmp_path, True, **{'algorithm.mutable_cfg': 'max', 'load_from': str(subnet), **NEW_HEAD})
 
 
 def test_a_supernets_checkpoint_is_no_subnets(train, source, tmp_path):
-    with pytest.raises(InputError, match='tools/export_subnet.py cuts a subnet'):
+    with pytest.raises(InputError, match=r'tools/export_subnet.py cuts a subnet'):
         train(tmp_path, True, **{'load_from': str(source), **NEW_HEAD})
 
 

@@ -69,7 +69,7 @@ def test_another_number_of_classes_is_told_of_the_option(tiny_architecture, clas
 
 def test_kinds_are_told_apart(tiny_architecture, tiny_algorithm):
     static = network(tiny_architecture)
-    with pytest.raises(InputError, match="it is a supernet's, out of which tools/export_subnet.py cuts a subnet"):
+    with pytest.raises(InputError, match=r"it is a supernet's, out of which tools/export_subnet.py cuts a subnet"):
         check_state(static, tiny_algorithm.state_dict(), 'a.pth')
     with pytest.raises(InputError, match="it is one subnet's, a supernet begins with a supernet's"):
         check_state(tiny_algorithm, static.state_dict(), 'a.pth')
