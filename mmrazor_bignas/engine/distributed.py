@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import re
 import subprocess
@@ -31,7 +32,7 @@ T = TypeVar('T')
 
 @MODEL_WRAPPERS.register_module()
 class SandwichDistributedDataParallel(MMDistributedDataParallel):
-    """DistributedDataParallel around an algorithm that runs itself several times a step.
+    """DistributedDataParallel around an algorithm that runs itself several times a step, or around one network.
 
     Args:
         module: The algorithm.
@@ -56,8 +57,10 @@ class SandwichDistributedDataParallel(MMDistributedDataParallel):
         )
 
     def train_step(self, data: dict, optim_wrapper: OptimWrapper) -> dict[str, Tensor]:
-        """The algorithm's train step, with this wrapper's forward."""
-        return self.module.train_step(data, optim_wrapper, forward=self)
+        """The algorithm's train step, with this wrapper's forward; of a network alone, mmengine's."""
+        if 'forward' in inspect.signature(self.module.train_step).parameters:
+            return self.module.train_step(data, optim_wrapper, forward=self)
+        return super().train_step(data, optim_wrapper)
 
 
 def unwrapped(model: nn.Module) -> nn.Module:

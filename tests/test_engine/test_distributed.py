@@ -47,7 +47,7 @@ for step in range(2):
 assert len(exchanges) == 1, exchanges  # one bucket, once a step
 
 class Share(list):
-    world_size = 2
+    world_size, skip_unreadable = 2, False
 
 sizes = [4, 3, 5]
 batches = [
@@ -56,6 +56,11 @@ batches = [
 static = extract_subnet(algorithm.architecture, algorithm.search_space.smallest)
 calibrate_batch_norm(static, Share(batches[rank::2]))
 torch.save(static.state_dict(), f'{sys.argv[2]}/calibrated{rank}.pt')
+alone = SandwichDistributedDataParallel(static.train())
+wrapper = OptimWrapper(torch.optim.SGD(static.parameters(), lr=0.0))
+wrapper.zero_grad = lambda: None
+alone.train_step(data, wrapper)
+torch.save([p.grad for p in static.parameters()], f'{sys.argv[2]}/alone{rank}.pt')
 stop_processes()
 """
 
@@ -170,14 +175,17 @@ def test_gradients_are_the_average_of_two_single_runs_exchanged_once(two_ranks, 
             torch.testing.assert_close(ours, expected, rtol=1e-4, atol=1e-6)
 
 
-def test_ranks_calibrate_to_the_statistics_of_one_process(two_ranks, tiny_algorithm):
+def test_ranks_calibrate_one_network_and_train_it_as_one_process_does(two_ranks, tiny_algorithm):
+    from mmcls.structures import ClsDataSample
+    from mmengine.optim import OptimWrapper
+
     from mmrazor_bignas.engine import calibrate_batch_norm
     from mmrazor_bignas.models import extract_subnet
 
     _, folder = two_ranks
 
     class Whole(list):
-        world_size = 1
+        world_size, skip_unreadable = 1, False
 
     batches = Whole(
         {'inputs': torch.rand(n, 3, 28, 28, generator=torch.Generator().manual_seed(i)) * 255}
@@ -190,6 +198,18 @@ def test_ranks_calibrate_to_the_statistics_of_one_process(two_ranks, tiny_algori
         for key, value in static.state_dict().items():
             if 'num_batches' not in key:
                 torch.testing.assert_close(theirs[key], value, rtol=1e-4, atol=1e-5)
+    static.train()  # alone, as after an export
+    for module in static.modules():
+        module.drop_path_rate = module.dropout = 0.0
+    wrapper = OptimWrapper(torch.optim.SGD(static.parameters(), lr=0.0))
+    wrapper.zero_grad = lambda: None
+    for rank in range(2):  # adds up
+        images = torch.randn(4, 3, 32, 32, generator=torch.Generator().manual_seed(rank))
+        samples = [ClsDataSample().set_gt_label(i) for i in range(4)]
+        static.train_step({'inputs': images * 50 + 100, 'data_samples': samples}, wrapper)
+    for rank in range(2):
+        for parameter, ours in zip(static.parameters(), torch.load(folder / f'alone{rank}.pt'), strict=True):
+            torch.testing.assert_close(ours, parameter.grad / 2, rtol=1e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize(('launcher', 'variable'), [('pytorch', 'RANK'), ('slurm', 'SLURM_PROCID')])

@@ -77,11 +77,15 @@ def log_of(work_dir: Path) -> str:
 
 
 def test_a_supernet_begins_with_all_but_the_head(train, source, tmp_path):
-    ends = train(tmp_path, load_from=str(source), **NEW_HEAD, **{CLASSES: 12})
+    frozen = {'algorithm.architecture.backbone.frozen_stages': 1}
+    ends = train(tmp_path, load_from=str(source), **NEW_HEAD, **frozen, **{CLASSES: 12})
     loaded = read_checkpoint(source)['state_dict']
     same = {key for key, value in ends.begin.items() if value.shape == loaded[key].shape and value.equal(loaded[key])}
     assert ends.begin.keys() - same == {'architecture.head.fc.weight', 'architecture.head.fc.bias'}
     assert not ends.end['architecture.head.fc.weight'].equal(ends.begin['architecture.head.fc.weight'])
+    moved = {key for key, value in ends.end.items() if not value.equal(ends.begin[key])}
+    assert any(key.startswith('architecture.backbone.stages.1') for key in moved)
+    assert not any(key.startswith(('architecture.backbone.stem', 'architecture.backbone.stages.0')) for key in moved)
     (line,) = [line for line in log_of(tmp_path).splitlines() if 'not loaded' in line]
     assert line.endswith(
         f'{source}: not loaded, since the head is new: architecture.head.fc.weight (10, 40), '
