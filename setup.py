@@ -1,12 +1,29 @@
 """Packaging: the ranges a user may have. requirements.txt holds the exact set that CI runs."""
 
 import re
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
 VERSION = re.search(r"__version__ = '(.+)'", (ROOT / 'mmrazor_bignas/__init__.py').read_text())[1]
+
+
+class BuildWithMim(build_py):
+    """Puts configs, tools and model index into the package, where OpenMMLab's mim and our commands look for them."""
+
+    def run(self) -> None:
+        super().run()
+        if self.editable_mode:  # they are beside the package
+            return
+        folder = Path(self.build_lib) / 'mmrazor_bignas/.mim'
+        shutil.rmtree(folder, ignore_errors=True)  # of an earlier build
+        for name in ('configs', 'tools'):
+            shutil.copytree(ROOT / name, folder / name, ignore=shutil.ignore_patterns('__pycache__'))
+        shutil.copy(ROOT / 'model-index.yml', folder)
+
 
 setup(
     name='mmrazor_bignas',
@@ -17,10 +34,9 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10,<3.14',
     classifiers=[f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)],
-    # The configs are installed inside the package, so that get_subnet finds them without a checkout.
-    packages=[*find_packages(include=['mmrazor_bignas', 'mmrazor_bignas.*']), 'mmrazor_bignas.configs'],
-    package_dir={'mmrazor_bignas.configs': 'configs'},
-    package_data={'mmrazor_bignas.configs': ['**/*.py', '**/*.yaml', '**/*.yml']},
+    packages=find_packages(include=['mmrazor_bignas', 'mmrazor_bignas.*']),
+    cmdclass={'build_py': BuildWithMim},
+    entry_points={'console_scripts': ['bignas = mmrazor_bignas.__main__:main']},
     install_requires=[
         'torch>=2.6,<3',
         'torchvision',

@@ -21,7 +21,8 @@ from pathlib import Path
 import torch
 from conftest import ROOT, TINY_ROWS
 
-sys.path.insert(0, str(ROOT / 'tools'))
+from mmrazor_bignas import commands
+
 STARTS = itertools.count()
 
 CONFIG = f"""
@@ -96,9 +97,8 @@ def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None)
         if die_at and rank == 0:
             arm(*die_at.split(':'))
         sys.argv = ['train.py', *words]
-        tool = importlib.import_module('train')
         try:
-            tool.run_tool(tool.main, tool.build_parser())
+            commands.run('train')
         except SystemExit as stop:
             print(stop, flush=True)
             os._exit(1)
@@ -254,7 +254,8 @@ def main() -> None:
 
 def prepare_forks() -> None:
     """Do once what takes seconds in every run and is none of the matter."""
-    for module in ('train', 'mmcls.datasets', 'mmcls.models', 'mmrazor_bignas.engine', 'yapf', 'matplotlib.pyplot'):
+    ours = ('mmrazor_bignas.commands.train', 'mmrazor_bignas.engine')
+    for module in (*ours, 'mmcls.datasets', 'mmcls.models', 'yapf', 'matplotlib.pyplot'):
         importlib.import_module(module)
     import mmengine.runner.runner
     import sklearn.datasets

@@ -1,6 +1,6 @@
 """Imports point down.
 
-tools -> study -> api, converters -> engine -> algorithms, models, search -> registry, search_space, kernels
+tools -> commands -> study -> api, converters -> engine -> algorithms, models, search -> registry, search_space, kernels
 -> reading, folders -> errors.
 """
 
@@ -19,6 +19,8 @@ MIDDLE = {'algorithms', 'models', 'search'}
 MAY_IMPORT = {
     '': {'api'},
     'api': {'engine'} | MIDDLE | LOW,
+    '__main__': {'commands'},
+    'commands': {'study', 'api', 'converters', 'engine'} | MIDDLE | LOW,
     'study': {'api', 'engine'} | MIDDLE | LOW,
     'converters': {'engine', 'models'} | LOW,
     'engine': MIDDLE | LOW,
@@ -36,6 +38,7 @@ MAY_IMPORT = {
 # Third-party packages of the parts that work without torch.
 MAY_IMPORT_OF_OTHERS = {
     '': set(),
+    '__main__': set(),
     'errors': set(),
     'reading': {'yaml'},
     'folders': set(),
@@ -114,10 +117,19 @@ def test_one_file_imports_the_models_of_mmcls():
     assert importers == {'mmrazor_bignas.models.classifier', 'mmrazor_bignas.study.baselines'}
 
 
+def test_tools_are_commands_by_another_name():
+    for tool in set(TOOLS) - {'tools.demo', 'tools.dist_run'}:
+        assert imports_of(tool) == {'mmrazor_bignas.commands.run'}, tool
+
+
+HEAVY = {'torch', 'numpy', 'yaml', 'mmengine', 'mmcv', 'mmcls'}
+
+
 @pytest.mark.parametrize(
     ('module', 'heavy'),
     [
-        ('mmrazor_bignas', {'torch', 'mmengine', 'mmcv', 'mmcls'}),
+        ('mmrazor_bignas', HEAVY),
+        ('mmrazor_bignas.__main__', HEAVY | {'argparse', 'difflib', 'mmrazor_bignas.errors'}),
         ('mmrazor_bignas.search_space.lookup', {'torch', 'mmengine', 'mmcv', 'mmcls'}),
         ('mmrazor_bignas.search_space', {'torch', 'mmengine', 'mmcv', 'mmcls'}),
         ('mmrazor_bignas.search', {'torch', 'mmcv', 'mmcls', 'pymoo', 'sklearn'}),

@@ -29,7 +29,7 @@ RANDOM = 'random'
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog='demo.py', description=__doc__.splitlines()[0])
-    parser.add_argument('--work-dir', type=Path, default=ROOT / 'work_dirs/demo', help='replaced if it exists')
+    parser.add_argument('--work-dir', type=Path, default=Path('work_dirs/demo'), help='replaced if it exists')
     work = parser.parse_args().work_dir
     start = time.monotonic()
     if work.exists():

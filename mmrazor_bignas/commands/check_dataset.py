@@ -1,6 +1,6 @@
 """Look at every image of a config's data sets before a training.
 
-python tools/check_dataset.py CONFIG [--part train|val|test ...] [--workers N] [--out FILE]
+bignas check CONFIG [--part train|val|test ...] [--workers N] [--out FILE]
 """
 
 import argparse
@@ -11,7 +11,7 @@ from mmengine.registry import init_default_scope
 
 from mmrazor_bignas.engine.dataset_check import check_part, equality, find_duplicates
 from mmrazor_bignas.engine.datasets import build_dataset, describe
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.engine.unreadable import list_first
@@ -21,10 +21,10 @@ PARTS = ('train', 'val', 'test')
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog='check_dataset.py',
-        description='Look at every image: does it decode, is its label one of the head, is it there twice. '
+    parser = tool_parser(
+        'Look at every image: does it decode, is its label one of the head, is it there twice. '
         'The exit code is 1 if something cannot be used.',
+        'digits_supernet.py --part train',
     )
     parser.add_argument('config', help='config of a training, search or test')
     parser.add_argument('--part', nargs='+', choices=PARTS, help='what to look at; default: all that the config has')
@@ -72,7 +72,3 @@ def main(args: argparse.Namespace) -> None:
         print(f'{args.out}: {len(everything):,} lines')
     if unusable := sum(len(part.problems) for part in parts):
         raise InputError(f'{args.config}: {unusable:,} problems, which are named above')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

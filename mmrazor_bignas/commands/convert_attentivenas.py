@@ -1,11 +1,17 @@
 """A supernet of AttentiveNAS or AlphaNet as ours.
 
-python tools/model_converters/convert_attentivenas.py IN OUT [--config CONFIG] [--skip-pickled]
+bignas convert attentivenas IN OUT [--config CONFIG] [--skip-pickled]
 """
 
-from mmrazor_bignas.converters import ATTENTIVENAS
-from mmrazor_bignas.converters.tool import build_parser, convert_file
-from mmrazor_bignas.engine.main import run_tool
+import argparse
 
-if __name__ == '__main__':
-    run_tool(lambda args: convert_file(args, ATTENTIVENAS), build_parser('convert_attentivenas.py', ATTENTIVENAS))
+from mmrazor_bignas.converters import ATTENTIVENAS
+from mmrazor_bignas.converters.tool import convert_file, converter_parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    return converter_parser(ATTENTIVENAS, 'attentive_nas_pretrained.pth.tar work_dirs/attentivenas.pth')
+
+
+def main(args: argparse.Namespace) -> None:
+    convert_file(args, ATTENTIVENAS)

@@ -1,11 +1,17 @@
 """A supernet of MMRazor's BigNAS as ours.
 
-python tools/model_converters/convert_mmrazor.py IN OUT [--config CONFIG] [--skip-pickled]
+bignas convert mmrazor IN OUT [--config CONFIG] [--skip-pickled]
 """
 
-from mmrazor_bignas.converters import MMRAZOR
-from mmrazor_bignas.converters.tool import build_parser, convert_file
-from mmrazor_bignas.engine.main import run_tool
+import argparse
 
-if __name__ == '__main__':
-    run_tool(lambda args: convert_file(args, MMRAZOR), build_parser('convert_mmrazor.py', MMRAZOR))
+from mmrazor_bignas.converters import MMRAZOR
+from mmrazor_bignas.converters.tool import convert_file, converter_parser
+
+
+def build_parser() -> argparse.ArgumentParser:
+    return converter_parser(MMRAZOR, 'attentive_mobilenet_supernet_32xb64_in1k.pth work_dirs/mmrazor.pth')
+
+
+def main(args: argparse.Namespace) -> None:
+    convert_file(args, MMRAZOR)

@@ -1,13 +1,13 @@
 """Read a subnet in anybody's form and write it in another.
 
-python tools/model_converters/convert_subnet.py IN OUT [--to mmrazor_bignas|mmrazor|attentivenas] [--config CONFIG]
+bignas convert subnet IN OUT [--to mmrazor_bignas|mmrazor|attentivenas] [--config CONFIG]
 """
 
 import argparse
 from pathlib import Path
 
 from mmrazor_bignas.api import DEFAULT_CONFIG
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
@@ -17,7 +17,7 @@ from mmrazor_bignas.search_space.lookup import find_subnet
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='convert_subnet.py', description='Convert the description of a subnet.')
+    parser = tool_parser('Convert the description of a subnet.', 'attentivenas-a3 a3_mmrazor.yaml --to mmrazor')
     parser.add_argument('subnet', metavar='IN', help="a YAML file of ours, MMRazor's or AttentiveNAS's, or a name")
     parser.add_argument('out', metavar='OUT', help='the file to write')
     parser.add_argument('--to', choices=list(WRITERS), default='mmrazor_bignas', help='whose form to write')
@@ -36,7 +36,3 @@ def main(args: argparse.Namespace) -> None:
     write_atomically(args.out, lambda file: file.write(text.encode()))
     cost = estimate(resolve(space, subnet), architecture.head.num_classes)
     print(f'{args.out}: {args.subnet} for {args.to}; {cost.flops:,} FLOPs, {cost.params:,} params')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

@@ -1,6 +1,6 @@
 """Cut a calibrated static subnet out of a trained supernet.
 
-python tools/export_subnet.py CONFIG CHECKPOINT --mutable-cfg FILE.yaml --out FILE.pth
+bignas export CONFIG CHECKPOINT --mutable-cfg FILE.yaml --out FILE.pth
 """
 
 import argparse
@@ -8,12 +8,15 @@ from pathlib import Path
 
 from mmrazor_bignas.api import load_static
 from mmrazor_bignas.engine.checkpoints import read_checkpoint, save_atomically, subnet_checkpoint
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_allow_pickle, add_cfg_options, load_config
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='export_subnet.py', description='Export a calibrated static subnet.')
+    parser = tool_parser(
+        'Export a calibrated static subnet.',
+        'digits_subnet.py work_dirs/demo/epoch_30.pth --mutable-cfg min --out smallest.pth',
+    )
     parser.add_argument('config', help='config of a subnet, training or search; says what to calibrate on')
     parser.add_argument('checkpoint', help="the trained supernet's checkpoint")
     parser.add_argument(
@@ -35,7 +38,3 @@ def main(args: argparse.Namespace) -> None:
     save_atomically(checkpoint, args.out)
     how = 'extracted and calibrated' if found == 'supernet' else 'was exported before, copied'
     print(f'{args.out}: {how}; {checkpoint["meta"]["flops"]:,} FLOPs, {checkpoint["meta"]["params"]:,} params')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

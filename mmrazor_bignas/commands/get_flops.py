@@ -1,12 +1,12 @@
 """Exact FLOPs and params of a subnet, from its spec alone.
 
-python tools/get_flops.py CONFIG [--mutable-cfg FILE.yaml] [--size HEIGHT [WIDTH]] [--out-indices STAGE ...] [--json]
+bignas flops CONFIG [--mutable-cfg FILE.yaml] [--size HEIGHT [WIDTH]] [--out-indices STAGE ...] [--json]
 """
 
 import argparse
 import json
 
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search_space import CONVENTION, SearchSpace, estimate, resolve
@@ -14,7 +14,9 @@ from mmrazor_bignas.search_space.lookup import find_subnet
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='get_flops.py', description='Exact FLOPs and params of a subnet.')
+    parser = tool_parser(
+        'Exact FLOPs and params of a subnet.', 'attentive_mobilenet_subnet_8xb256_in1k.py --mutable-cfg attentivenas-a0'
+    )
     parser.add_argument('config', help='config of a subnet, training or search')
     parser.add_argument(
         '--mutable-cfg',
@@ -67,7 +69,3 @@ def main(args: argparse.Namespace) -> None:
     print(CONVENTION)
     if args.json:
         print(json.dumps({'flops': cost.flops, 'params': cost.params, 'resolution': subnet.resolution, **more}))
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

@@ -1,8 +1,8 @@
 """Measure what the layers of a search space take on this machine, and check the table against whole subnets.
 
-python tools/measure_latency.py CONFIG --out latency.json [--device cpu|cuda] [--batch-size 1] [--threads N]
+bignas latency CONFIG --out latency.json [--device cpu|cuda] [--batch-size 1] [--threads N]
     [--dtype float32|bfloat16]
-python tools/measure_latency.py CONFIG --check latency.json
+bignas latency CONFIG --check latency.json
 """
 
 import argparse
@@ -21,7 +21,7 @@ from mmrazor_bignas.engine.latency import (
     measure_table,
     spearman,
 )
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.engine.storage import probe, write_atomically
 from mmrazor_bignas.errors import InputError
@@ -32,7 +32,7 @@ TRUSTED = 0.95  # Spearman's correlation, from which on a table orders subnets w
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='measure_latency.py', description='Measure a latency table, and check it.')
+    parser = tool_parser('Measure a latency table, and check it.', 'digits_search.py --out latency.json --threads 1')
     parser.add_argument('config', help='config of a subnet, training or search')
     parser.add_argument('--out', default='latency.json', help='the table to write (default latency.json)')
     parser.add_argument('--check', metavar='TABLE', help='measure no table: check this one, with the settings in it')
@@ -86,7 +86,3 @@ def check(table: LatencyTable, classifier: SearchableImageClassifier, settings: 
     print(f'{number} subnets: Spearman {rank:.4f}, median error {median(map(abs, errors)):.1%}')
     if rank < TRUSTED:
         print(f'below {TRUSTED}: was the machine busy? --check {table.source} measures the subnets again')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

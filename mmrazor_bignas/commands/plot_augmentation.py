@@ -1,6 +1,6 @@
 """Draw training images as a training sees them: before the pipeline, and after it in several epochs.
 
-python tools/visualizations/plot_augmentation.py CONFIG --out augmentation.png
+bignas report augmentation CONFIG --out augmentation.png
 """
 
 import argparse
@@ -13,7 +13,7 @@ from torch.utils.data import Dataset
 
 from mmrazor_bignas.engine.batches import SeededDataset
 from mmrazor_bignas.engine.datasets import build_dataset, describe
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.plots import load_pyplot, save_figure
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.engine.unreadable import Unreadable, load_image
@@ -24,7 +24,7 @@ INCHES = 1.3
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='plot_augmentation.py', description='Draw augmented training images.')
+    parser = tool_parser('Draw augmented training images.', 'digits_supernet.py --num 4 --out augmentation.png')
     parser.add_argument('config', help='config of a training')
     parser.add_argument('--out', default='augmentation.png', help='the image to write')
     parser.add_argument('--num', type=int, default=8, help='how many training images; default: 8')
@@ -82,7 +82,3 @@ def main(args: argparse.Namespace) -> None:
         cell.set_title(title, fontsize=9)
     save_figure(figure, args.out)
     print(f'{args.out}: {len(indices)} images of {describe(cfg.train_dataloader.dataset)}, seed {seed}')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

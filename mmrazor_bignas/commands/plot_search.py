@@ -1,13 +1,13 @@
 """Draw what searches evaluated: score against FLOPs, with the Pareto front of each; a whole report on request.
 
-python tools/visualizations/plot_search.py HISTORY... --out pareto.png --report report.html
+bignas report search HISTORY... --out pareto.png --report report.html
 """
 
 import argparse
 import json
 from pathlib import Path
 
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.plots import save_figure
 from mmrazor_bignas.engine.report import write_report
 from mmrazor_bignas.engine.search_plots import draw_choices, draw_pareto, draw_scores
@@ -16,7 +16,10 @@ from mmrazor_bignas.search import COST_NAMES, read_history
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='plot_search.py', description='Draw search histories, to compare several.')
+    parser = tool_parser(
+        'Draw search histories, to compare several.',
+        'work_dirs/demo/search_history.jsonl --out pareto.png --report report.html',
+    )
     parser.add_argument('history', nargs='+', help='search_history.jsonl of a search; its folder names the run')
     parser.add_argument('--out', default='pareto.png', help='the image to write')
     parser.add_argument(
@@ -69,7 +72,3 @@ def main(args: argparse.Namespace) -> None:
         write_report(args.report, histories, args.objectives, score_name)
     for path in filter(None, (args.out, args.scores, args.choices, args.report)):
         print(f'{path}: {sum(map(len, histories.values()))} subnets')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

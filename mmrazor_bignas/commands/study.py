@@ -1,8 +1,8 @@
 """Many trainings whose results are compared: run what has no record yet, or write the report of what there is.
 
-python tools/study.py run STUDY.yaml [--hours H] [--jobs N] [--only RUN ...] [--list]
-python tools/study.py report STUDY.yaml --records DIR --out FILE.md
-python tools/study.py evaluate CONFIG CHECKPOINT SUBNET.yaml ... --out FILE.json [--statistics-of-largest]
+bignas study run STUDY.yaml [--hours H] [--jobs N] [--only RUN ...] [--list]
+bignas study report STUDY.yaml --records DIR --out FILE.md
+bignas study evaluate CONFIG CHECKPOINT SUBNET.yaml ... --out FILE.json [--statistics-of-largest]
 """
 
 import argparse
@@ -13,20 +13,22 @@ from pathlib import Path
 
 import torch
 
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_cfg_options, load_config
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.search_space.lookup import CONFIG_ROOT
 from mmrazor_bignas.study.evaluation import evaluate_subnets
 from mmrazor_bignas.study.plan import Study
 from mmrazor_bignas.study.report import write_report
 from mmrazor_bignas.study.running import StudyRunner
 
-ROOT = Path(__file__).resolve().parents[1]
+# The repository; where the package is installed without one, the folder in which this was started.
+ROOT = Path.cwd() if CONFIG_ROOT.parent.name == '.mim' else CONFIG_ROOT.parent
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='study.py', description='Run a study, or write its report.')
+    parser = tool_parser('Run a study, or write its report.', 'run configs/studies/fashion_mnist/study.yaml --hours 1')
     commands = parser.add_subparsers(dest='command', required=True)
     run = commands.add_parser('run', help='do the runs that have no record yet; what was interrupted goes on')
     run.add_argument('study', help="the study's YAML file")
@@ -83,7 +85,7 @@ def main(args: argparse.Namespace) -> None:
         return
     runner.run(args.only, time.monotonic() + 3600 * args.hours)
     left = len(runner.left())
-    print(f'{left} runs are left' if left else 'all runs are done: python tools/study.py report --help')
+    print(f'{left} runs are left' if left else 'all runs are done: bignas study report --help')
 
 
 def evaluate(args: argparse.Namespace) -> None:
@@ -99,7 +101,3 @@ def evaluate(args: argparse.Namespace) -> None:
     for name, result in found.items():
         scores = '  '.join(f'{key} {value:.4f}' for key, value in result.items() if key not in ('flops', 'params'))
         print(f'{name:24}{result["flops"]:12,} FLOPs {result["params"]:12,} params  {scores}')
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

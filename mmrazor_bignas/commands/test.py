@@ -1,6 +1,6 @@
 """Test one subnet from an exported subnet's or a supernet's checkpoint.
 
-python tools/test.py CONFIG CHECKPOINT [--out FILE.json] [--amp] [--cfg-options algorithm.mutable_cfg=FILE.yaml ...]
+bignas test CONFIG CHECKPOINT [--out FILE.json] [--amp] [--cfg-options algorithm.mutable_cfg=FILE.yaml ...]
 """
 
 import argparse
@@ -10,14 +10,17 @@ from pathlib import Path
 from mmengine.dist import is_main_process
 
 from mmrazor_bignas.engine.distributed import unwrapped
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_common_arguments, build_runner, load_config
 from mmrazor_bignas.engine.storage import write_atomically
 from mmrazor_bignas.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='test.py', description='Test one subnet.')
+    parser = tool_parser(
+        'Test one subnet.',
+        'digits_subnet.py work_dirs/demo/epoch_30.pth --cfg-options algorithm.mutable_cfg=min',
+    )
     parser.add_argument('config', help='config of a subnet')
     parser.add_argument('checkpoint', help="an exported subnet's or a supernet's checkpoint")
     # The third command has it; the metrics are the config's test_evaluator.
@@ -33,7 +36,7 @@ def main(args: argparse.Namespace) -> None:
         raise InputError(f'--out {args.out}: results are written as JSON; expected a name that ends in .json')
     cfg = load_config(args.config, args.cfg_options, args.work_dir)
     if 'test_cfg' not in cfg:
-        raise InputError(f'{args.config}: has no test_cfg; test.py needs the config of a subnet')
+        raise InputError(f'{args.config}: has no test_cfg; expected the config of a subnet')
     cfg.test_cfg.checkpoint = args.checkpoint
     if args.amp:
         cfg.test_cfg.amp = True
@@ -44,7 +47,3 @@ def main(args: argparse.Namespace) -> None:
         subnet = unwrapped(runner.model).subnet.to_dict()
         result = {**metrics, 'images': images, 'found': runner.test_loop.found, 'subnet': subnet}
         write_atomically(args.out, lambda file: file.write(json.dumps(result).encode() + b'\n'))
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

@@ -1,6 +1,6 @@
 """Train a supernet, or search one: what happens is in the config.
 
-python tools/train.py CONFIG [--work-dir DIR] [--checkpoint FILE [--new-head]] [--resume [auto|FILE]]
+bignas train CONFIG [--work-dir DIR] [--checkpoint FILE [--new-head]] [--resume [auto|FILE]]
     [--cfg-options KEY=VALUE ...]
 """
 
@@ -8,8 +8,9 @@ import argparse
 
 from mmengine.config import Config
 
+from mmrazor_bignas.commands.search import search
 from mmrazor_bignas.engine.distributed import on_first_rank
-from mmrazor_bignas.engine.main import run_tool
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.resume import find_resume_point, resume_from
 from mmrazor_bignas.engine.runner import add_common_arguments, add_tensorboard, build_runner, load_config
 from mmrazor_bignas.engine.writer_lock import one_writer
@@ -17,7 +18,7 @@ from mmrazor_bignas.errors import InputError
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog='train.py', description='Train a supernet, or search a trained one.')
+    parser = tool_parser('Train a supernet, or search a trained one.', 'digits_supernet.py --work-dir work_dirs/demo')
     parser.add_argument('config', help='config of a training or a search')
     parser.add_argument('work_dir_word', nargs='?', metavar='WORK_DIR', help='the same as --work-dir')
     parser.add_argument('--checkpoint', help='weights to start from; a search needs the trained supernet here')
@@ -48,9 +49,10 @@ def main(args: argparse.Namespace) -> None:
     if 'train_cfg' in cfg:
         train(cfg, args)
     elif 'val_cfg' in cfg:
+        check_words_of_a_search(args)
         search(cfg, args)
     else:
-        raise InputError(f'{args.config}: has neither train_cfg nor val_cfg; train.py needs a training or a search')
+        raise InputError(f'{args.config}: has neither train_cfg nor val_cfg; expected a training or a search')
 
 
 def train(cfg: Config, args: argparse.Namespace) -> None:
@@ -86,7 +88,7 @@ def train(cfg: Config, args: argparse.Namespace) -> None:
         runner.train()
 
 
-def search(cfg: Config, args: argparse.Namespace) -> None:
+def check_words_of_a_search(args: argparse.Namespace) -> None:
     for option in ('new_head', 'no_validate', 'auto_scale_lr', 'tensorboard'):
         if getattr(args, option):
             raise InputError(f'--{option.replace("_", "-")} is for training; {args.config} is a search')
@@ -94,16 +96,3 @@ def search(cfg: Config, args: argparse.Namespace) -> None:
         raise InputError('--resume FILE is for training; a search goes on with the history of its work dir: --resume')
     if not args.checkpoint:
         raise InputError(f'{args.config} is a search and needs --checkpoint FILE, the trained supernet')
-    cfg.load_from = args.checkpoint
-    cfg.val_cfg.resume = args.resume is not None
-    if args.amp:
-        cfg.val_cfg.amp = True
-    with one_writer(cfg.work_dir) as lock:
-        runner = build_runner(cfg, args.launcher)
-        for note in lock.notes:
-            runner.logger.warning(note)
-        runner.val()
-
-
-if __name__ == '__main__':
-    run_tool(main, build_parser())

@@ -18,6 +18,7 @@ from mmrazor_bignas.engine.checkpoints import (
     save_atomically,
     supernet_meta,
 )
+from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import MODELS
@@ -27,8 +28,8 @@ PROJECTS = (ATTENTIVENAS, MMRAZOR)
 DEFAULT_CONFIG = CONFIG_ROOT / 'nas/mmcls/bignas/attentive_mobilenet_supernet_32xb64_in1k.py'
 
 
-def build_parser(prog: str, project: Project) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog=prog, description=f'Convert a supernet of {project.name}.')
+def converter_parser(project: Project, example: str) -> argparse.ArgumentParser:
+    parser = tool_parser(f'Convert a supernet of {project.name}.', example)
     parser.add_argument('source', metavar='IN', help=f'checkpoint of {project.name}')
     parser.add_argument('out', metavar='OUT', help='the checkpoint to write')
     parser.add_argument('--config', default=str(DEFAULT_CONFIG), help='config that says what the supernet is')

@@ -58,8 +58,8 @@ def read_checkpoint(
         checkpoint = _load(path, torch.load, map_location=map_location, weights_only=not trusted, mmap=mmap)
     except PickledObjectsError as error:
         raise InputError(
-            f'{error}. A released file of AttentiveNAS, AlphaNet or MMRazor is converted first, see '
-            f'tools/model_converters. For another one, if you trust its source: --allow-pickle {path} (in Python, '
+            f'{error}. A released file of AttentiveNAS, AlphaNet or MMRazor is converted first: bignas convert. '
+            f'For another one, if you trust its source: --allow-pickle {path} (in Python, '
             'allow_pickle=True)'
         ) from error
     return _with_state_dict(checkpoint, path)

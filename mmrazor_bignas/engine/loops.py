@@ -124,7 +124,7 @@ class SubnetTestLoop(BaseLoop):
         runner: The Runner; its model is the static subnet.
         dataloader: Config of the test data: ``dataset``, ``batch_size`` and options of torch's DataLoader.
         evaluator: The metrics.
-        checkpoint: The checkpoint file; tools/test.py fills it in.
+        checkpoint: The checkpoint file; ``bignas test`` fills it in.
         calibrate_dataloader: Config of the calibration data: training images. Used for a supernet's checkpoint alone.
         calibrate_sample_num: Images to calibrate on.
         seed: Seed of the choice of images and of their augmentation.
@@ -159,7 +159,7 @@ class SubnetTestLoop(BaseLoop):
         self.runner.call_hook('before_test_epoch')
         static = unwrapped(self.runner.model)
         if getattr(static, 'subnet', None) is None:
-            raise InputError("the config's algorithm is no static subnet; test.py needs algorithm.type Subnet")
+            raise InputError("the config's algorithm is no static subnet; a test needs algorithm.type Subnet")
         checkpoint = CheckpointLoader.load_checkpoint(self.checkpoint, 'cpu', logger=None)
         if note := check_classes(checkpoint, self.dataloader.dataset, self.checkpoint):
             self.runner.logger.warning(note)

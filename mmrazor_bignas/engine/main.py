@@ -24,6 +24,15 @@ _IN_WORKER = re.compile(r'Caught \w+ in DataLoader worker')
 PATIENCE_SECONDS = 5.0  # in which srun --kill-on-bad-exit=1 or torchrun ends this process
 
 
+def tool_parser(description: str, example: str) -> argparse.ArgumentParser:
+    """A tool's parser, without arguments yet. Its help ends with the example: words that follow the tool's name."""
+    return argparse.ArgumentParser(
+        description=description,
+        epilog=f'example: %(prog)s {example}'.rstrip(),
+        formatter_class=argparse.RawDescriptionHelpFormatter,  # breaks no line of the example
+    )
+
+
 @plain_interrupts()
 def run_tool(main: Callable[[argparse.Namespace], None], parser: argparse.ArgumentParser) -> None:
     """Parse, join the other processes and run.

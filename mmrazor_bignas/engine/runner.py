@@ -21,6 +21,7 @@ from mmrazor_bignas.engine.cfg_options import CfgOptions
 from mmrazor_bignas.engine.checkpoint_hook import CheckpointHook
 from mmrazor_bignas.engine.checkpoints import read_local_files
 from mmrazor_bignas.engine.class_folders import NUM_CLASSES, fit_class_folders
+from mmrazor_bignas.engine.config_files import find_config
 from mmrazor_bignas.engine.distributed import LAUNCHERS, NO_SYNC_BN
 from mmrazor_bignas.engine.hooks import LossHook
 from mmrazor_bignas.engine.storage import full_disk_named, probe
@@ -161,7 +162,7 @@ class AllowPickle(argparse.Action):
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options that train.py and test.py share."""
+    """The options that training, search and test share."""
     add_cfg_options(parser)
     add_allow_pickle(parser)
     parser.add_argument('--work-dir', help='where logs and results go; default: work_dirs/<name of the config>')
@@ -184,7 +185,7 @@ def add_tensorboard(cfg: Config) -> None:
 
 
 def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: str | None = None) -> Config:
-    """Read a config and override keys.
+    """Read a config, of the user or of the package (:func:`~mmrazor_bignas.engine.config_files.find_config`).
 
     Keys that begin with an underscore are pieces for other configs and end here. Classes are those of the training
     images' folders, where these say them (:mod:`~mmrazor_bignas.engine.class_folders`).
@@ -193,8 +194,7 @@ def load_config(path: str, options: Mapping = MappingProxyType({}), work_dir: st
         InputError: The file is missing, unreadable, no config, or has no ``algorithm``; an override does not fit; a
             top-level key is unknown, or asks for SyncBN; there are more or fewer class folders than ``num_classes``.
     """
-    if not Path(path).is_file():
-        raise InputError(f'{path}: no such config file')
+    path = find_config(path)
     try:
         cfg = Config.fromfile(path)
     except (Exception, SystemExit) as error:  # a config is a program: it may raise anything

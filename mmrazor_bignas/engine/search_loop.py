@@ -53,7 +53,7 @@ class SearchLoop(BaseLoop):
         seed: Seed of the choice of calibration images and of their augmentation.
         amp: Whether candidates run under bfloat16 autocast.
         max_hours: No candidate is begun after so many hours; what was found till then is exported. None: no limit.
-        latency_table: A file that tools/measure_latency.py made, where latency is a constraint or an objective.
+        latency_table: A file that ``bignas latency`` made, where latency is a constraint or an objective.
         latency_elsewhere: Whether it may be of another machine than this one.
         export_pareto: Whether the subnets of the Pareto set get a checkpoint each, calibrated, beside their YAMLs.
         resume: Go on with the work dir's history.
@@ -277,8 +277,7 @@ def _latency_table(path: str, space: SearchSpace, num_classes: int, elsewhere: b
         if not elsewhere:
             check_machine(
                 table,
-                'measure here with tools/measure_latency.py, or, to search for that machine, set '
-                'val_cfg.latency_elsewhere=True',
+                'measure here with bignas latency, or, to search for that machine, set val_cfg.latency_elsewhere=True',
             )
         return table
 

@@ -46,7 +46,7 @@ def check_state(model: nn.Module, state: Mapping[str, Tensor], source: str) -> N
         )
     hint = ''
     if len(expected.keys() & found.keys()) < len(found) / 2:
-        hint = '; those of AttentiveNAS, AlphaNet and MMRazor are converted first, see tools/model_converters'
+        hint = '; those of AttentiveNAS, AlphaNet and MMRazor are converted first: bignas convert'
         if is_supernet and not wants_supernet:
             hint = "; it is a supernet's, out of which tools/export_subnet.py cuts a subnet"
         elif wants_supernet and any(key.startswith('backbone.') for key in found):

@@ -132,8 +132,7 @@ def check_cost_name(what: str, name: str, cost: Cost, others: Sequence[str] = ()
         raise InputError(f'{what}: {name!r} is unknown; expected some of {[*others, *COST_NAMES]}')
     if getattr(cost, name) is None:
         raise InputError(
-            f'{what}: {name} has no estimator; name a table that tools/measure_latency.py made: '
-            'val_cfg.latency_table=FILE'
+            f'{what}: {name} has no estimator; name a table that bignas latency made: val_cfg.latency_table=FILE'
         )
 
 

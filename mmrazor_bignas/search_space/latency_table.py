@@ -51,7 +51,7 @@ class LatencyTable:
         except KeyError:
             raise InputError(
                 f'{self.source}: has no "{layer}", so it is of another search space; measure this one with '
-                'tools/measure_latency.py'
+                'latency'
             ) from None
 
     def check_space(self, space: SearchSpace, num_classes: int) -> None:
@@ -66,8 +66,8 @@ class LatencyTable:
                 for one, classes in ((self.space, self.num_classes), (space, num_classes))
             )
             raise InputError(
-                f'{self.source}: is of another search space ({theirs}; here {here}); measure this one with '
-                'tools/measure_latency.py'
+                f'{self.source}: is of another search space ({theirs}; here {here}); measure this one with bignas '
+                'latency'
             )
 
     def to_json(self) -> str:
@@ -90,7 +90,7 @@ class LatencyTable:
             InputError: The file is missing or no latency table, or a number in it is not positive.
         """
         if not Path(path).is_file():
-            raise InputError(f'{path}: no such latency table; tools/measure_latency.py makes one')
+            raise InputError(f'{path}: no such latency table; bignas latency makes one')
         try:
             content = parse_json(Path(path).read_bytes())
         except InputError as error:

@@ -10,8 +10,9 @@ from mmrazor_bignas.search_space.space import SearchSpace
 from mmrazor_bignas.search_space.subnet import SubnetSpec
 
 _PACKAGE = Path(__file__).resolve().parents[1]
-# Installed, the configs lie inside the package; in a checkout beside it.
-CONFIG_ROOT = next((d for d in (_PACKAGE / 'configs', _PACKAGE.parent / 'configs') if d.is_dir()), _PACKAGE / 'configs')
+# Installed, the configs lie inside the package, where OpenMMLab's mim looks for them; in a checkout beside it.
+_ROOTS = (_PACKAGE / '.mim/configs', _PACKAGE.parent / 'configs')
+CONFIG_ROOT = next((root for root in _ROOTS if root.is_dir()), _ROOTS[0]).resolve()
 NAMED_YAML = {f'attentivenas-a{i}': CONFIG_ROOT / 'nas/mmcls/bignas' / f'ATTENTIVE_SUBNET_A{i}.yaml' for i in range(7)}
 EXTREMES = ('min', 'max')
 

@@ -49,7 +49,7 @@ def write_report(study: Study, records: Path, out: Path) -> None:
     """
     found = records_of(records, study.runs)
     if not found:
-        raise InputError(f'{records}: has no records of runs; python tools/study.py run {study.path} makes them')
+        raise InputError(f'{records}: has no records of runs; bignas study run {study.path} makes them')
     results = Results(study, found)
     plots = out.parent / study.name
     lines = [
@@ -58,7 +58,7 @@ def write_report(study: Study, records: Path, out: Path) -> None:
         'Written by a script from the records of the runs; nothing here is typed:',
         '',
         '```bash',
-        f'python tools/study.py report {study.path} --records {os.path.relpath(records)} --out {os.path.relpath(out)}',
+        f'bignas study report {study.path} --records {os.path.relpath(records)} --out {os.path.relpath(out)}',
         '```',
         '',
         study.about.strip(),

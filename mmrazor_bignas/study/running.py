@@ -29,6 +29,7 @@ from mmrazor_bignas.study.records import logs_digest, read_records, records_of, 
 
 LOG, STARTS = 'study.log', 'starts.json'
 LAST_LINES = 12
+BIGNAS = ('-m', 'mmrazor_bignas')
 
 
 class RunFailed(UserError):
@@ -42,7 +43,7 @@ class StudyRunner:
         study: The study.
         work_dir: Where trainings log and save.
         records: Where the records of finished runs are kept.
-        root: The folder with tools/, in which commands are run.
+        root: The folder in which commands are run.
         jobs: Runs side by side.
         threads: Of each run on a CPU.
     """
@@ -113,21 +114,21 @@ class StudyRunner:
             raise RunFailed('\n'.join(map(str, failures)))
 
     def commands(self, run: Run) -> list[list[str]]:
-        """What is typed to do a run, from the repository root."""
+        """What is typed to do a run, after ``python``."""
         work_dir = self.work_dir / run.name
         subnets = {name: str(self._yaml(name)) for name in self.study.subnets}
         options = {'randomness.seed': run.seed, **run.options}
         if run.kind == 'alone':
             options['algorithm.mutable_cfg'] = subnets[run.of]
-        train = ['tools/train.py', str(run.config), '--work-dir', str(work_dir), '--resume']
+        train = [*BIGNAS, 'train', str(run.config), '--work-dir', str(work_dir), '--resume']
         commands = [[*train, '--cfg-options', *(f'{key}={write_value(value)}' for key, value in options.items())]]
         checkpoint = str(work_dir / f'epoch_{run.epochs}.pth')
-        evaluate = ['tools/study.py', 'evaluate', str(self.study.evaluate), checkpoint]
+        evaluate = [*BIGNAS, 'study', 'evaluate', str(self.study.evaluate), checkpoint]
         if run.kind == 'alone':
             commands.append([*evaluate, subnets[run.of], '--out', str(work_dir / 'alone.json')])
         if run.name == self.study.first:
             for budget, flops in self.study.budgets.items():
-                search = ['tools/train.py', str(self.study.search), '--checkpoint', checkpoint, '--resume']
+                search = [*BIGNAS, 'search', str(self.study.search), '--checkpoint', checkpoint, '--resume']
                 search += ['--work-dir', str(work_dir / f'search_{budget}')]
                 commands.append([*search, '--cfg-options', f'val_cfg.constraints.flops=(0,{flops})'])
         if run.kind == 'supernet':

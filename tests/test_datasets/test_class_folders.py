@@ -1,11 +1,9 @@
 """A folder per class: the training images' folders say what the classes are."""
 
-import sys
 from types import SimpleNamespace
 
 import pytest
 import torch
-from conftest import ROOT
 from image_folders import LOAD, config_of, make_folders
 from killed_runs import train_here
 from mmengine.registry import init_default_scope
@@ -16,7 +14,6 @@ from mmrazor_bignas.engine.datasets import build_dataset
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
 
-sys.path.insert(0, str(ROOT / 'tools'))
 CLASSES = ('cat', 'dog', 'eel')
 
 
@@ -125,7 +122,7 @@ def test_a_missing_list_of_images_beside_class_folders(data):
 
 
 def test_checkpoints_and_exported_subnets_keep_the_names(data, tmp_path, monkeypatch, capsys):
-    import export_subnet
+    from mmrazor_bignas.commands import export_subnet
 
     config = config_of(data)
     train_here(config, tmp_path / 'out', validate=False)

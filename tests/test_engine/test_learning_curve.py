@@ -1,22 +1,18 @@
 """The course of a training, over all runs that it was made of, and its figure."""
 
 import json
-import sys
 
 import cv2
 import numpy as np
 import pytest
-from conftest import ROOT
 from killed_runs import digits_config, train_here
 from mmengine.hooks import Hook
 from mmengine.registry import HOOKS
 
+from mmrazor_bignas.commands import plot_training
 from mmrazor_bignas.engine import LearningCurveHook
 from mmrazor_bignas.engine.learning_curve import draw_learning_curve, read_training_log, running_mean, series
 from mmrazor_bignas.errors import InputError
-
-sys.path.insert(0, str(ROOT / 'tools/visualizations'))
-import plot_training
 
 
 def logged(folder, *lines: dict, cut: str = '') -> None:

@@ -20,7 +20,7 @@ from mmrazor_bignas.search_space import SubnetSpec
 from mmrazor_bignas.study import running
 from mmrazor_bignas.study.plan import Study
 from mmrazor_bignas.study.records import read_records
-from mmrazor_bignas.study.running import LOG, RunFailed, StudyRunner
+from mmrazor_bignas.study.running import BIGNAS, LOG, RunFailed, StudyRunner
 
 
 class QuickRunner(StudyRunner):
@@ -218,13 +218,14 @@ def test_the_commands_of_each_kind_of_run(tmp_path):
     runner = StudyRunner(study, tmp_path, tmp_path / 'records', tmp_path, jobs=2, threads=1)
     runs = study.runs
     train, small, medium, evaluate, uncalibrated = runner.commands(runs[study.first])
-    assert train[0] == small[0] == medium[0] == 'tools/train.py'
+    assert train[:3] == [*BIGNAS, 'train']
+    assert small[:3] == medium[:3] == [*BIGNAS, 'search']
     assert 'val_cfg.constraints.flops=(0,400000)' in small
     assert str(tmp_path / 'sandwich-seed0/epoch_200.pth') in evaluate
     assert uncalibrated[-3:-1] == ['--statistics-of-largest', '--out']
     assert len([word for word in evaluate if word.endswith('.yaml')]) == 8
     train, evaluate = runner.commands(runs['uniform-seed1'])
-    assert train[1].endswith('uniform.py')
+    assert train[3].endswith('uniform.py')
     assert str(tmp_path / 'uniform-seed1/epoch_225.pth') in evaluate
     alone, calibrated = runner.commands(runs['random_small_1-seed1'])
     assert calibrated[-1] == str(tmp_path / 'random_small_1-seed1/alone.json')

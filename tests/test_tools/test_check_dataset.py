@@ -1,17 +1,12 @@
-"""tools/check_dataset.py: what it finds, and its exit code."""
-
-import sys
+"""The command check: what it finds, and its exit code."""
 
 import numpy as np
 import pytest
-from conftest import ROOT
 from image_folders import BROKEN, config_of, encoded, make_folders, picture, truncate
 from PIL import Image
 
+from mmrazor_bignas.commands import check_dataset
 from mmrazor_bignas.errors import InputError
-
-sys.path.insert(0, str(ROOT / 'tools'))
-import check_dataset
 
 
 @pytest.fixture

@@ -73,7 +73,7 @@ def test_get_subnet_calibrates_where_the_images_are(imagenet, converted, monkeyp
 
 def test_an_unconverted_file_names_the_converters(imagenet, official, tmp_path):
     words = ('tools/test.py', SUBNET, official, '--work-dir', tmp_path, '--cfg-options', *NO_WORKERS)
-    assert 'converted first, see tools/model_converters' in error_of(run(*words, cwd=imagenet))
+    assert 'converted first: bignas convert' in error_of(run(*words, cwd=imagenet))
 
 
 def test_errors_are_one_message(official, tmp_path):

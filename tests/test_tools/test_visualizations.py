@@ -1,6 +1,5 @@
 """The sheet of augmented images shows what a training sees; the plots of searches show what was evaluated."""
 
-import sys
 from pathlib import Path
 
 import cv2
@@ -10,14 +9,11 @@ from conftest import ROOT
 from mmengine.registry import init_default_scope
 from tiny_imagenet import run
 
+from mmrazor_bignas.commands import plot_augmentation, plot_search
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.engine.train_batches import build_train_loader
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.search import History
-
-sys.path.insert(0, str(ROOT / 'tools/visualizations'))
-import plot_augmentation
-import plot_search
 
 DIGITS = str(ROOT / 'configs/demo/digits_supernet.py')
 COLOURS = {'blue': (255, 0, 0), 'yellow': (0, 255, 255), 'red': (0, 0, 255), 'cyan': (255, 255, 0)}  # as cv2 has them

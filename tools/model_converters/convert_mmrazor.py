@@ -1,0 +1,6 @@
+"""The same as ``bignas convert mmrazor``."""
+
+from mmrazor_bignas.commands import run
+
+if __name__ == '__main__':
+    run('convert_mmrazor')
