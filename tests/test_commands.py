@@ -42,6 +42,12 @@ def test_every_command_has_a_tool_of_its_name():
             assert path.read_text().endswith(f"    run('{path.stem}')\n")
 
 
+def test_the_readme_has_every_command():
+    table = (ROOT / 'README.md').read_text().split('\n## Commands\n')[1].split('\n## ')[0]
+    named = [name for row in re.findall(r'^\| (`.*?) \|', table, re.M) for name in re.findall('`(.*?)`', row)]
+    assert sorted(named) == sorted(COMMANDS)
+
+
 def test_the_overview_has_every_command(bignas):
     code, out, _ = bignas('--help')
     assert code == 0
