@@ -15,7 +15,7 @@ from mmrazor_bignas.engine.runner import add_allow_pickle, add_cfg_options, load
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(
         'Export a calibrated static subnet.',
-        'digits_subnet.py work_dirs/demo/epoch_30.pth --mutable-cfg min --out smallest.pth',
+        'digits_subnet.py work_dirs/demo/epoch_80.pth --mutable-cfg min --out smallest.pth',
     )
     parser.add_argument('config', help='config of a subnet, training or search; says what to calibrate on')
     parser.add_argument('checkpoint', help="the trained supernet's checkpoint")

@@ -16,7 +16,7 @@ from mmrazor_bignas.errors import InputError
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(
         'Search a trained supernet.',
-        'digits_search.py --checkpoint work_dirs/demo/epoch_30.pth --work-dir work_dirs/digits_search',
+        'digits_search.py --checkpoint work_dirs/demo/epoch_80.pth --work-dir work_dirs/digits_search',
     )
     parser.add_argument('config', help='config of a search')
     parser.add_argument('--checkpoint', required=True, help='the trained supernet')

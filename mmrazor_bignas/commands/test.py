@@ -19,7 +19,7 @@ from mmrazor_bignas.errors import InputError
 def build_parser() -> argparse.ArgumentParser:
     parser = tool_parser(
         'Test one subnet.',
-        'digits_subnet.py work_dirs/demo/epoch_30.pth --cfg-options algorithm.mutable_cfg=min',
+        'digits_subnet.py work_dirs/demo/epoch_80.pth --cfg-options algorithm.mutable_cfg=min',
     )
     parser.add_argument('config', help='config of a subnet')
     parser.add_argument('checkpoint', help="an exported subnet's or a supernet's checkpoint")
