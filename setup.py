@@ -53,6 +53,7 @@ setup(
     extras_require={
         'demo': ['scikit-learn>=1.4', 'matplotlib>=3.8'],
         'study': ['scipy>=1.11', 'matplotlib>=3.8'],
+        'onnx': ['onnx>=1.19', 'onnxruntime>=1.23', 'onnxscript>=0.5.6'],
         'tensorboard': ['tensorboard>=2.12'],
         'search': ['pymoo>=0.6.1.5', 'scikit-learn>=1.4'],
     },

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 __version__ = '0.1.0'
-__all__ = ['__version__', 'get_subnet']
+__all__ = ['Predictor', '__version__', 'get_subnet']
 
 
 def __getattr__(name: str):
@@ -12,4 +12,8 @@ def __getattr__(name: str):
         from mmrazor_bignas.api import get_subnet
 
         return get_subnet
+    if name == 'Predictor':
+        from mmrazor_bignas.deployment.predictor import Predictor
+
+        return Predictor
     raise AttributeError(f'module {__name__!r} has no attribute {name!r}')

@@ -12,7 +12,7 @@ from mmengine.registry import init_default_scope
 
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.checkpoints import load_subnet, read_checkpoint
-from mmrazor_bignas.engine.loops import calibration_batches
+from mmrazor_bignas.engine.loops import calibration_batches, calibration_settings
 from mmrazor_bignas.engine.main import message_of
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
@@ -82,9 +82,7 @@ def load_static(
 def _calibration(cfg: Config, calibrate: bool | None) -> FixedBatches | None:
     if calibrate is False:
         return None
-    loop = cfg.get('test_cfg') or cfg.get('val_cfg')
-    if not loop or 'calibrate_dataloader' not in loop:
-        raise InputError('the config has no test_cfg or val_cfg with calibrate_dataloader: what to calibrate on')
+    loop = calibration_settings(cfg)
     try:
         return calibration_batches(
             loop.calibrate_dataloader, loop.calibrate_sample_num, loop.get('seed', 0), cache=False

@@ -17,5 +17,9 @@ class SearchFailed(UserError, RuntimeError):
     """Candidates cannot be evaluated; the message says what the last one failed with."""
 
 
+class ExportFailed(UserError, RuntimeError):
+    """An exported file would not do what the network does; the message says by how much, and no file is left."""
+
+
 class StorageError(UserError, OSError):
     """A file could not be written; the message names it and says what is untouched."""

@@ -14,7 +14,7 @@ import torch
 if not torch.cuda.is_available():  # before Triton's functions are made: its interpreter runs them
     os.environ.setdefault('TRITON_INTERPRET', '1')
 
-pytest_plugins = ['tiny_imagenet']
+pytest_plugins = ['tiny_imagenet', 'deployed']
 ROOT = Path(__file__).resolve().parents[1]
 
 TINY_ROWS = {

@@ -1,4 +1,4 @@
-"""The same as ``bignas export``."""
+"""The same as ``bignas export-subnet``."""
 
 from mmrazor_bignas.commands import run
 

@@ -1,13 +1,13 @@
 """Cut a calibrated static subnet out of a trained supernet.
 
-bignas export CONFIG CHECKPOINT --mutable-cfg FILE.yaml --out FILE.pth
+bignas export-subnet CONFIG CHECKPOINT --mutable-cfg FILE.yaml --out FILE.pth
 """
 
 import argparse
 from pathlib import Path
 
-from mmrazor_bignas.api import load_static
-from mmrazor_bignas.engine.checkpoints import read_checkpoint, save_atomically, subnet_checkpoint
+from mmrazor_bignas.deployment.export import static_checkpoint
+from mmrazor_bignas.engine.checkpoints import save_atomically
 from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_allow_pickle, add_cfg_options, load_config
 
@@ -30,10 +30,7 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(args: argparse.Namespace) -> None:
     cfg = load_config(args.config, args.cfg_options)
-    model, found = load_static(cfg, args.mutable_cfg, args.checkpoint, args.allow_pickle)
-    meta = read_checkpoint(args.checkpoint, pickled=args.allow_pickle)['meta']
-    metrics = meta.get('metrics', {}) if found == 'subnet' else {}
-    checkpoint = subnet_checkpoint(model, metrics, (meta.get('dataset_meta') or {}).get('classes'))
+    _, checkpoint, found = static_checkpoint(cfg, args.mutable_cfg, args.checkpoint, args.allow_pickle)
     Path(args.out).parent.mkdir(parents=True, exist_ok=True)
     save_atomically(checkpoint, args.out)
     how = 'extracted and calibrated' if found == 'supernet' else 'was exported before, copied'

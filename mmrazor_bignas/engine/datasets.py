@@ -78,14 +78,15 @@ def check_labels(dataset: Dataset, labels: np.ndarray, num_classes: int) -> int:
 
 def describe(cfg: dict) -> str:
     """Type and paths of a data set's config, innermost data set first asked."""
-    cfg = _inner(cfg)
+    cfg = innermost_config(cfg)
     paths = {key: cfg[key] for key in ('data_root', 'ann_file', 'data_prefix') if cfg.get(key)}
     return cfg.get('type', '') + (
         f' ({", ".join(f"{key}={value!r}" for key, value in paths.items())})' if paths else ''
     )
 
 
-def _inner(cfg: dict) -> dict:
+def innermost_config(cfg: dict) -> dict:
+    """The config of the data set inside wrappers (splits, repeated, balanced ones) that has the images."""
     while isinstance(cfg.get('dataset'), dict):
         cfg = cfg['dataset']
     return cfg
@@ -93,7 +94,7 @@ def _inner(cfg: dict) -> dict:
 
 def _hint(cfg: dict, error: Exception) -> str:
     """What to do where the list of images is missing, but their class folders are not."""
-    cfg = _inner(cfg)
+    cfg = innermost_config(cfg)
     listed = Path(cfg.get('ann_file') or '').name
     if not isinstance(error, FileNotFoundError) or Path(str(error.filename)).name != listed:
         return ''

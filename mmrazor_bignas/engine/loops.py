@@ -8,6 +8,7 @@ from functools import partial
 from random import Random
 
 import torch
+from mmengine.config import Config
 from mmengine.dist import get_dist_info
 from mmengine.evaluator import Evaluator
 from mmengine.logging import print_log
@@ -41,6 +42,18 @@ def calibration_batches(dataloader: dict, num_images: int, seed: int, **options)
             level=logging.WARNING,
         )
     return batches
+
+
+def calibration_settings(cfg: Config) -> dict:
+    """The loop of a config that says what is calibrated on: that of its test, or of its validation or search.
+
+    Raises:
+        InputError: The config has none.
+    """
+    loop = cfg.get('test_cfg') or cfg.get('val_cfg')
+    if not loop or 'calibrate_dataloader' not in loop:
+        raise InputError('the config has no test_cfg or val_cfg with calibrate_dataloader: what to calibrate on')
+    return loop
 
 
 def shared(runner: Runner) -> dict:

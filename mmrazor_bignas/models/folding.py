@@ -19,7 +19,7 @@ def fold_batch_norm(static: SearchableImageClassifier) -> SearchableImageClassif
     """A copy to run in eval mode that gives a static network's outputs up to rounding, without batch normalisation.
 
     The network itself stays as it is. The copy shares with it every tensor that folding does not change, and is no
-    network to train, calibrate or export.
+    network to train, calibrate or keep as a checkpoint.
     """
     shared = {id(tensor): tensor for tensor in chain(static.parameters(), static.buffers())}
     folded = copy.deepcopy(static, shared)

@@ -1,0 +1,1 @@
+"""A searched network in use: files for other runtimes, and predictions from files."""
