@@ -18,6 +18,7 @@ from mmrazor_bignas.deployment.formats import EXTRA, FORMATS, open_session
 from mmrazor_bignas.engine.main import run_tool
 from mmrazor_bignas.errors import ExportFailed, InputError
 
+pytestmark = pytest.mark.xdist_group('deployment')  # one process exports for all
 QUICK = ['model.pth', 'model.pt', 'model.onnx']
 SLOW = [pytest.param(name, marks=pytest.mark.slow) for name in ('model.pt2', 'plain.onnx')]
 

@@ -19,6 +19,7 @@ from mmrazor_bignas import Predictor
 from mmrazor_bignas.deployment.card import VERSION
 from mmrazor_bignas.errors import InputError
 
+pytestmark = pytest.mark.xdist_group('deployment')  # one process exports for all
 FILES = ['model.pth', 'model.onnx', pytest.param('plain.onnx', marks=pytest.mark.slow)]
 
 

@@ -10,6 +10,7 @@ from conftest import ROOT
 
 from mmrazor_bignas import Predictor
 
+pytestmark = pytest.mark.xdist_group('deployment')  # one process exports for all
 SCRIPT = ROOT / 'examples/predict_onnx.py'
 # As if they were not installed.
 BLOCKED = """
