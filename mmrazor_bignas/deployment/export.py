@@ -86,13 +86,18 @@ def static_checkpoint(
     Raises:
         InputError: See :func:`~mmrazor_bignas.api.load_static`; or nothing says which subnet.
     """
-    meta = read_checkpoint(path, head_only=True, pickled=pickled)['meta']
-    mutable_cfg = meta.get('subnet') if mutable_cfg is None else mutable_cfg
+    if mutable_cfg is None:
+        mutable_cfg = _meta_of(path, pickled).get('subnet')
     if mutable_cfg is None:
         raise InputError(f'{path}: does not say which subnet it is; --mutable-cfg names one')
     model, found = load_static(cfg, mutable_cfg, path, pickled)
+    meta = _meta_of(path, pickled)
     metrics = meta.get('metrics', {}) if found == 'subnet' else {}
     return model, subnet_checkpoint(model, metrics, (meta.get('dataset_meta') or {}).get('classes')), found
+
+
+def _meta_of(path: str | Path, pickled: str | Path | None) -> Mapping[str, Any]:
+    return read_checkpoint(path, head_only=True, pickled=pickled)['meta']
 
 
 def export(
