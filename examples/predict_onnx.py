@@ -1,4 +1,4 @@
-"""Name the classes of images by an ONNX file of tools/export.py, with onnxruntime, numpy and pillow alone.
+"""Name the classes of images by an ONNX file of bignas export, with onnxruntime, numpy and pillow alone.
 
 python predict_onnx.py MODEL.onnx IMAGE ... [--top 5]
 
@@ -23,7 +23,7 @@ def read_metadata(session: onnxruntime.InferenceSession) -> dict:
     """What a file says of itself; ends the program where that is nothing, or in another form."""
     texts = session.get_modelmeta().custom_metadata_map
     if 'deployment_version' not in texts:
-        sys.exit('error: the model has no metadata of mmrazor_bignas; expected a file of tools/export.py --format onnx')
+        sys.exit('error: the model has no metadata of mmrazor_bignas; expected a file of bignas export --format onnx')
     if json.loads(texts['deployment_version']) != VERSION:
         sys.exit(f'error: the metadata have the form {texts["deployment_version"]}; this script reads {VERSION}')
     keys = ('preprocessing', 'input', 'output', 'num_classes', 'dataset_meta')
@@ -102,7 +102,7 @@ def as_input(image: np.ndarray, metadata: dict) -> np.ndarray:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description='The likeliest classes of images, a JSON line each.')
-    parser.add_argument('model', help='a file of tools/export.py --format onnx')
+    parser.add_argument('model', help='a file of bignas export --format onnx')
     parser.add_argument('images', nargs='+')
     parser.add_argument('--top', type=int, default=5, help='classes per image; default: %(default)s')
     args = parser.parse_args()

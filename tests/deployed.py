@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -13,7 +12,6 @@ import pytest
 import torch
 from conftest import ROOT, TINY_ROWS, randomise
 
-sys.path.insert(0, str(ROOT / 'tools'))
 CONFIG = """
 _base_ = ['{root}/configs/demo/digits_subnet.py']
 algorithm = dict(architecture=dict(backbone=dict(search_space=dict(_delete_=True, **{rows!r}))))
@@ -29,7 +27,7 @@ def export_words(digits: SimpleNamespace, out: Path, kind: str, *words: str) -> 
 
 def export_file(*args) -> None:
     """Export as the tool does, in this process."""
-    import export
+    from mmrazor_bignas.commands import export
 
     export.main(export.build_parser().parse_args(export_words(*args)))
 

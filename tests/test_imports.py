@@ -1,7 +1,7 @@
 """Imports point down.
 
-tools -> commands -> study, deployment -> api, converters -> engine -> algorithms, models, search -> registry, search_space, kernels
--> reading, folders -> errors.
+tools -> commands -> study, deployment -> api, converters -> engine -> algorithms, models, search -> registry,
+search_space, kernels -> reading, folders -> errors.
 """
 
 import ast

@@ -51,7 +51,7 @@ def check_card(card: Mapping[str, Any], source: str) -> None:
     if missing := [key for key in OF_CHECKPOINTS if key not in card]:
         raise InputError(
             f'{source}: not of a subnet of this project, it says nothing of {", ".join(missing)}; expected a file of '
-            'tools/export.py'
+            'bignas export'
         )
     found = card.get('deployment_version')
     if found is not None and found != VERSION:
@@ -62,7 +62,7 @@ def check_card(card: Mapping[str, Any], source: str) -> None:
     if missing := [key for key in OF_EXPORTS if key not in card]:
         raise InputError(
             f'{source}: does not say how its images are prepared ({", ".join(missing)}): export it with '
-            'tools/export.py --format pth, or name its config with --config (in Python, config=)'
+            'bignas export --format pth, or name its config with --config (in Python, config=)'
         )
 
 

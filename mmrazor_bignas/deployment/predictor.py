@@ -36,7 +36,7 @@ OTHER_ARCHIVES = {
 
 
 class Predictor:
-    """Classes of images, by a file of ``tools/export.py``.
+    """Classes of images, by a file of ``bignas export``.
 
     Its preprocessing is the config's test pipeline, by the same transforms.
 

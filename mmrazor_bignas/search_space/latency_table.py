@@ -50,8 +50,7 @@ class LatencyTable:
             return self.milliseconds[str(layer)]
         except KeyError:
             raise InputError(
-                f'{self.source}: has no "{layer}", so it is of another search space; measure this one with '
-                'latency'
+                f'{self.source}: has no "{layer}", so it is of another search space; measure this one with latency'
             ) from None
 
     def check_space(self, space: SearchSpace, num_classes: int) -> None:

@@ -1,15 +1,15 @@
-"""tools/export.py: what is in a file, that it computes what the network does, and what is refused."""
+"""bignas export: what is in a file, that it computes what the network does, and what is refused."""
 
 import json
 import shutil
 import sys
 
-import export
 import pytest
 import torch
 from deployed import export_file, export_words
 
 from mmrazor_bignas import Predictor
+from mmrazor_bignas.commands import export
 from mmrazor_bignas.deployment import export as exporting
 from mmrazor_bignas.deployment import formats
 from mmrazor_bignas.deployment.card import from_texts

@@ -1,4 +1,4 @@
-"""Predictor and tools/predict.py: the scores of tools/test.py, and files that are something else."""
+"""Predictor and bignas predict: the scores of tools/test.py, and files that are something else."""
 
 import json
 import pickle
@@ -8,14 +8,14 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import predict
 import pytest
-import test as test_tool
 import torch
 from conftest import ROOT
 
 import mmrazor_bignas
 from mmrazor_bignas import Predictor
+from mmrazor_bignas.commands import predict
+from mmrazor_bignas.commands import test as test_tool
 from mmrazor_bignas.deployment.card import VERSION
 from mmrazor_bignas.errors import InputError
 
@@ -124,7 +124,7 @@ def with_meta(source: Path, target: Path, **changes) -> Path:
     ('changes', 'message'),
     [
         ({'deployment_version': VERSION + 1}, f'in the form {VERSION + 1}; this is .*, which reads the form {VERSION}'),
-        ({'subnet': None}, 'not of a subnet of this project, it says nothing of subnet; expected a file of tools/exp'),
+        ({'subnet': None}, 'not of a subnet of this project, it says nothing of subnet; expected a file of bignas exp'),
         ({'mmrazor_bignas_version': None}, 'not of a subnet of this project'),
         ({'num_classes': 7}, 'not a checkpoint of this network'),
         ({'preprocessing': {'steps': 3}}, 'the preprocessing cannot be read'),
