@@ -21,7 +21,7 @@ from tiny_imagenet import SUPERNET
 from mmrazor_bignas import get_subnet
 from mmrazor_bignas.converters import ATTENTIVENAS, MMRAZOR, convert
 from mmrazor_bignas.converters.conversion import NEVER_RUNS
-from mmrazor_bignas.converters.tool import build_parser, convert_file
+from mmrazor_bignas.converters.tool import convert_file, converter_parser
 from mmrazor_bignas.engine.checkpoints import read_checkpoint, read_tensors
 from mmrazor_bignas.engine.runner import load_config
 from mmrazor_bignas.errors import InputError
@@ -70,7 +70,7 @@ def run(tmp_path):
     config.write_text(REDUCED_CONFIG)
 
     def run(source, project='attentivenas', *options, out=tmp_path / 'out.pth'):
-        parser = build_parser('convert.py', PROJECTS[project])
+        parser = converter_parser(PROJECTS[project], 'IN OUT')
         convert_file(parser.parse_args([str(source), str(out), '--config', str(config), *options]), PROJECTS[project])
         return read_checkpoint(out)
 

@@ -1,7 +1,6 @@
 """A training that begins with another one's checkpoint: other classes, other channels, a subnet alone."""
 
 import logging
-import sys
 from pathlib import Path
 
 import pytest
@@ -10,6 +9,7 @@ from conftest import ROOT, TINY_ROWS
 from killed_runs import digits_config, train_here
 from mmengine.hooks import Hook
 
+from mmrazor_bignas.commands import train as tool
 from mmrazor_bignas.engine.checkpoints import read_checkpoint
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.models.state import in_head
@@ -191,9 +191,5 @@ def test_a_supernets_checkpoint_is_no_subnets(train, source, tmp_path):
 )
 def test_the_option_needs_a_training_and_a_checkpoint(words, message, monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.syspath_prepend(str(ROOT / 'tools'))
-    sys.modules.pop('train', None)
-    import train as tool
-
     with pytest.raises(InputError, match=message):
         tool.main(tool.build_parser().parse_args([str(ROOT / words[0]), *words[1:], '--new-head']))

@@ -118,6 +118,7 @@ def broken_checkpoints(trained, folder):
     }
 
 
+@pytest.mark.slow
 def test_checkpoints_that_cannot_be_read(tool, trained, tmp_path):
     for name, message in broken_checkpoints(trained, tmp_path).items():
         path = tmp_path / name

@@ -76,6 +76,7 @@ def test_an_unconverted_file_names_the_converters(imagenet, official, tmp_path):
     assert 'converted first: bignas convert' in error_of(run(*words, cwd=imagenet))
 
 
+@pytest.mark.slow
 def test_errors_are_one_message(official, tmp_path):
     out = tmp_path / 'out.pth'
     for tool, source, message in (

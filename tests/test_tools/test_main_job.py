@@ -69,6 +69,7 @@ def test_a_search_leaves_its_pareto_set_and_a_report(searched):
         assert (searched.work_dir / name).read_bytes().startswith(b'\x89PNG')
 
 
+@pytest.mark.slow
 def test_a_search_of_many_objectives(imagenet, trained, tmp_path):
     """Under bfloat16, with a latency table, and a checkpoint for every subnet of the Pareto set."""
     rows = load_config(SUPERNET).algorithm.architecture.backbone.search_space
@@ -149,6 +150,7 @@ def test_the_history_of_another_checkpoint_is_refused(imagenet, trained, searche
     assert "the history of another search: ['checkpoint'] differ" in error
 
 
+@pytest.mark.slow
 def test_a_finished_search_seeds_another_with_another_budget(imagenet, trained, searched, tmp_path):
     known = read_history(searched.work_dir / 'search_history.jsonl')
     budget = sorted(record['flops'] for record in known.values())[1]  # that of two of the four
@@ -181,6 +183,7 @@ def metrics_of(imagenet, tmp_path, checkpoint, mutable_cfg, *options, dataset=()
     return {**json.loads(out.read_text()), 'stdout': result.out}
 
 
+@pytest.mark.slow
 def test_exported_and_extracted_subnet_score_the_same(imagenet, trained, searched, tmp_path):
     subnet = searched.work_dir / 'best_subnet.yaml'
     exported = metrics_of(imagenet, tmp_path, searched.work_dir / 'best_subnet.pth', subnet)

@@ -101,6 +101,7 @@ def free_port() -> str:
 PYTHON = {'PYTHON': sys.executable, 'OMP_NUM_THREADS': '1'}
 
 
+@pytest.mark.slow
 def test_two_processes_search_and_test_as_one(imagenet, trained, searched, tmp_path):
     """The history of two ranks is that of one, and so is the tested accuracy."""
     words = ['--checkpoint', trained.checkpoint, '--work-dir', tmp_path, '--cfg-options', *SEARCH_OPTIONS]

@@ -115,7 +115,7 @@ def test_bad_input(tmp_path):
     with pytest.raises(InputError, match="policies is 'v9'; expected one of"):
         draw(config_of(tmp_path, unknown), *out)
     unpacked = digits_through("dict(type='RandomFlip', prob=0.5)")
-    with pytest.raises(InputError, match=r'the pipeline gives NoneType; expected uint8 \(3, height, width\)'):
+    with pytest.raises(InputError, match=r'the pipeline gives NoneType; expected uint8 \(3 or 1, height, width\)'):
         draw(config_of(tmp_path, unpacked), *out)
     assert not (tmp_path / 'sheet.png').exists()
 
