@@ -52,7 +52,7 @@ test-newest: VENV = .venv-newest
 test-newest:
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --disable-pip-version-check --progress-bar off --quiet --upgrade \
-	  --upgrade-strategy eager --editable '.[demo,study,search]' pytest pytest-xdist pytest-timeout
+	  --upgrade-strategy eager --editable '.[demo,study,search,onnx]' pytest pytest-xdist pytest-timeout
 	@$(BIN)/python -m pip list --disable-pip-version-check
 	$(PYTEST) -m 'not slow'
 
