@@ -1,6 +1,6 @@
 """What weights of another data set are worth: digits to Fashion-MNIST, against new weights and the same epochs.
 
-python benchmarks/transfer.py [--seeds 3] [--source-epochs 30] [--epochs 2 5] [--subnet max] [--data DIR] [--out DIR]
+python benchmarks/transfer.py [--seeds 3] [--source-epochs 80] [--epochs 2 5] [--subnet max] [--data DIR] [--out DIR]
 
 For each seed a supernet learns the digits and a subnet is exported. Then the subnet goes on with the 3,000 training
 images of the study's Fashion-MNIST, as configs/transfer/fashion_mnist_subnet.py has it, and the same network begins
@@ -73,7 +73,7 @@ def accuracy(folder: Path, start: str, source: Path, seed: int, args: argparse.N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--seeds', type=int, default=3, help='how many (default 3)')
-    parser.add_argument('--source-epochs', type=int, default=30, help='of the digits (default 30)')
+    parser.add_argument('--source-epochs', type=int, default=80, help='of the digits (default 80)')
     parser.add_argument('--epochs', type=int, nargs='+', default=[2, 5], help='of Fashion-MNIST (default 2 and 5)')
     parser.add_argument('--subnet', choices=('min', 'max'), default='max', help='which subnet (default the largest)')
     parser.add_argument('--data', help="folder with Fashion-MNIST's files; default: the config's")
