@@ -108,7 +108,7 @@ def chosen_layers(space: SearchSpace, tiny: bool) -> list[Layer]:
         if subnet != space.largest:
             found.append(addition(whole, spec))
     if tiny:
-        found = [replace(min(group, key=lambda one: one.sizes[2]), batch=1) for group in by_form(found)]
+        found = [replace(min(group, key=lambda one: one.sizes[2]), batch=2) for group in by_form(found)]
     return sorted(dict.fromkeys(found), key=lambda layer: (FAMILIES.index(layer.family), layer.form))
 
 

@@ -438,7 +438,7 @@ def main() -> None:
     parser.add_argument('--seconds', type=float, default=90, help='the whole run takes about this')
     parser.add_argument('--dtype', choices=DTYPES, default='bfloat16')
     parser.add_argument('--only', choices=FAMILIES, help='one family of kernels')
-    parser.add_argument('--tiny', action='store_true', help="the demo's space and one image, to rehearse on a CPU")
+    parser.add_argument('--tiny', action='store_true', help="the demo's space and two images, to rehearse on a CPU")
     parser.add_argument('--out', type=Path, metavar='DIR', help='every row goes to DIR/kernels.json')
     args = parser.parse_args()
     on_gpu = torch.cuda.is_available()

@@ -195,7 +195,7 @@ def test_int8(digits, file_of, tmp_path, capsys):
     onnx = pytest.importorskip('onnx')
     export_file(digits, tmp_path / 'a.onnx', 'onnx', '--int8', '--max-loss', '100')
     out = capsys.readouterr().out
-    assert 'top-1 on 359 test images: float32 ' in out
+    assert 'top-1 on 719 test images: float32 ' in out
     assert ', int8 ' in out
     card = card_in(tmp_path / 'a.onnx')
     assert set(card['int8']['top1']) == {'float32', 'int8'}
