@@ -6,6 +6,7 @@ per seed: how often the run was killed and where, and whether what it left equal
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import itertools
 import json
@@ -14,6 +15,7 @@ import os
 import random
 import re
 import signal
+import socket
 import sys
 import time
 from pathlib import Path
@@ -78,10 +80,17 @@ def train_here(config: Path, work_dir: Path, hooks=(), resume: Path | None = Non
     return runner
 
 
+def free_port() -> str:
+    """Below those that the system hands out by itself, so that nobody takes it before the first rank does."""
+    for port in (20000 + (101 * os.getpid() + number) % 12000 for number in STARTS):
+        with socket.socket() as sock, contextlib.suppress(OSError):  # in use, or just was
+            sock.bind(('127.0.0.1', port))
+            return str(port)
+
+
 def start(words: list[str], folder: Path, ranks: int, die_at: str | None = None) -> list[int]:
     """Fork a run of tools/train.py; its processes."""
-    # Below the ports that the system hands out by itself, so that nobody takes it before the first rank does.
-    port = str(20000 + (101 * os.getpid() + next(STARTS)) % 12000)
+    port = free_port()
     children = []
     for rank in range(ranks):
         if pid := os.fork():
