@@ -4,13 +4,11 @@ bignas convert subnet IN OUT [--to mmrazor_bignas|mmrazor|attentivenas] [--confi
 """
 
 import argparse
-from pathlib import Path
 
 from mmrazor_bignas.api import DEFAULT_CONFIG
 from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import load_config
-from mmrazor_bignas.engine.storage import write_atomically
-from mmrazor_bignas.errors import InputError
+from mmrazor_bignas.engine.storage import check_target, write_atomically
 from mmrazor_bignas.search_space import SearchSpace, estimate, resolve
 from mmrazor_bignas.search_space.formats import WRITERS
 from mmrazor_bignas.search_space.lookup import find_subnet
@@ -30,9 +28,7 @@ def main(args: argparse.Namespace) -> None:
     space = SearchSpace.of_backbone(architecture.backbone)
     subnet = find_subnet(args.subnet, space)
     text = subnet.to_yaml(args.to)
-    if Path(args.out).exists() and not Path(args.out).is_file():
-        raise InputError(f'{args.out}: is no regular file; name a file to write')
-    Path(args.out).parent.mkdir(parents=True, exist_ok=True)
+    check_target(args.out, args.out)
     write_atomically(args.out, lambda file: file.write(text.encode()))
     cost = estimate(resolve(space, subnet), architecture.head.num_classes)
     print(f'{args.out}: {args.subnet} for {args.to}; {cost.flops:,} FLOPs, {cost.params:,} params')

@@ -11,6 +11,7 @@ from mmrazor_bignas.deployment.formats import FORMATS
 from mmrazor_bignas.deployment.mmcls_config import write_mmcls_config
 from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import add_allow_pickle, add_cfg_options, load_config
+from mmrazor_bignas.engine.storage import check_target
 from mmrazor_bignas.errors import InputError
 
 
@@ -55,8 +56,7 @@ def main(args: argparse.Namespace) -> None:
     wishes.check(out)
     if args.mmcls_config and (args.format != 'pth' or Path(args.mmcls_config).suffix != '.py'):
         raise InputError(f'--mmcls-config {args.mmcls_config}: expected --format pth, and a name that ends in .py')
-    if out.exists() and Path(args.checkpoint).exists() and out.samefile(args.checkpoint):
-        raise InputError(f'--out {out}: is what is read; name another file to write')
+    check_target(out, f'--out {out}', args.checkpoint)
     cfg = load_config(args.config, args.cfg_options)
     model, checkpoint, _ = static_checkpoint(cfg, args.mutable_cfg, args.checkpoint, args.allow_pickle)
     card = export(cfg, model, checkpoint['meta'], out, wishes)

@@ -20,6 +20,7 @@ from mmrazor_bignas.engine.checkpoints import (
 )
 from mmrazor_bignas.engine.main import tool_parser
 from mmrazor_bignas.engine.runner import load_config
+from mmrazor_bignas.engine.storage import check_target
 from mmrazor_bignas.errors import InputError
 from mmrazor_bignas.registry import MODELS
 from mmrazor_bignas.search_space.lookup import CONFIG_ROOT
@@ -44,10 +45,7 @@ def converter_parser(project: Project, example: str) -> argparse.ArgumentParser:
 def convert_file(args: argparse.Namespace, project: Project) -> None:
     """Convert ``args.source`` into ``args.out`` and print what became of every tensor."""
     source, out = Path(args.source), Path(args.out)
-    if out.exists() and not out.is_file():
-        raise InputError(f'{out}: {"is a folder" if out.is_dir() else "is no regular file"}; name a file to write')
-    if out.exists() and source.exists() and out.samefile(source):
-        raise InputError(f'{out}: is what is read; name another file to write')
+    check_target(out, str(out), source)
     try:
         checkpoint = read_tensors(source, args.skip_pickled)
     except PickledObjectsError as error:

@@ -20,7 +20,7 @@ from mmrazor_bignas.deployment.network import DeployedNetwork, as_input
 from mmrazor_bignas.deployment.preprocessing import preprocessing_of, test_loader
 from mmrazor_bignas.engine.batches import FixedBatches
 from mmrazor_bignas.engine.checkpoints import check_classes, read_checkpoint, subnet_checkpoint
-from mmrazor_bignas.engine.storage import write_atomically
+from mmrazor_bignas.engine.storage import check_target, write_atomically
 from mmrazor_bignas.errors import ExportFailed, InputError
 from mmrazor_bignas.models import SearchableImageClassifier, fold_batch_norm
 
@@ -57,8 +57,7 @@ class Wishes:
         kind = FORMATS[self.format]
         if out.suffix != kind.suffix:
             raise InputError(f'--out {out}: expected a name that ends in {kind.suffix} for --format {self.format}')
-        if out.exists() and not out.is_file():
-            raise InputError(f'--out {out}: {"is a folder" if out.is_dir() else "is no regular file"}; name a file')
+        check_target(out, f'--out {out}')
         for name in ('fold_bn', 'softmax', 'with_preprocessing'):
             if getattr(self, name) and not kind.is_graph:
                 graphs = [known for known, one in FORMATS.items() if one.is_graph]

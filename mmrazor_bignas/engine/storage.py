@@ -32,6 +32,24 @@ def probe(folder: str | os.PathLike, option: str) -> None:
         raise InputError(f'{option}: cannot be written: {error.strerror}') from error
 
 
+def check_target(path: str | os.PathLike, name: str, source: str | os.PathLike | None = None) -> None:
+    """See that a file may be written in a place.
+
+    Args:
+        path: The file, which may exist.
+        name: How the message calls it.
+        source: The file that it is made from.
+
+    Raises:
+        InputError: There is something that is no regular file, or it is the source.
+    """
+    path = Path(path)
+    if path.exists() and not path.is_file():
+        raise InputError(f'{name}: {"is a folder" if path.is_dir() else "is no regular file"}; name a file to write')
+    if source is not None and path.exists() and Path(source).exists() and path.samefile(source):
+        raise InputError(f'{name}: is what is read; name another file to write')
+
+
 def write_atomically(path: str | os.PathLike, write: Callable[[BinaryIO], object]) -> None:
     """Write under a temporary name, flush to disk, rename: a reader sees the old file or the new one.
 
